@@ -1,0 +1,1 @@
+"""Brings the database to this image's revision."""

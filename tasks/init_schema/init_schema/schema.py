@@ -1,0 +1,71 @@
+"""The schema's revision, moved under a lock; and who may do what."""
+
+import logging
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from init_schema import database
+from init_schema.database import BAD_CONFIGURATION, Failure
+
+# What the other steps' roles need, and no more. A role that does not exist is passed over: on a database with
+# one user, the owner runs everything.
+GRANTS = {
+    "launch_fetch": (
+        "GRANT SELECT, INSERT, UPDATE ON rocket_launches TO launch_fetch",
+        "GRANT SELECT, INSERT ON launch_changes, fetches TO launch_fetch",
+    ),
+    "launch_notify": (
+        "GRANT SELECT ON rocket_launches TO launch_notify",
+        "GRANT SELECT, INSERT, UPDATE ON notifications TO launch_notify",
+    ),
+}
+
+log = logging.getLogger(__name__)
+
+
+def migrate(target: str) -> None:
+    """Bring the database to `target`, in one transaction: `head`, `base` (nothing), or a revision such as `0002`.
+
+    Raises Failure: 75 if the database is away or busy, 78 if it is newer than this image or the target is unknown.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    newest_first = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    revisions = ["base", *reversed(newest_first)]
+    after = revisions[-1] if target == "head" else target
+    if after not in revisions:
+        raise Failure(BAD_CONFIGURATION, f"There is no revision {target}: give head, {', '.join(revisions)}.")
+
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=database.connect)
+    try:
+        with engine.begin() as connection:
+            # Two at once: the second waits, and then finds nothing left to do.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('init_schema'))")
+            before = MigrationContext.configure(connection).get_current_revision() or "base"
+            if before not in revisions:
+                raise Failure(
+                    BAD_CONFIGURATION,
+                    f"The database is at revision {before} and this image knows none after {revisions[-1]}: it was "
+                    "left alone. Run the newer init_schema image that brought it there.",
+                )
+            config.attributes["connection"] = connection
+            move = command.upgrade if revisions.index(after) >= revisions.index(before) else command.downgrade
+            move(config, after)
+            if after == revisions[-1]:
+                grant(connection)
+    except sqlalchemy.exc.DBAPIError as error:
+        raise error.orig or error from None
+    log.info("The schema is at revision %s%s", after, ", as before" if after == before else f"; it was at {before}")
+
+
+def grant(connection: sqlalchemy.Connection) -> None:
+    """Give the roles of the other steps their rights."""
+    for role, statements in GRANTS.items():
+        if connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).first():
+            for statement in statements:
+                connection.exec_driver_sql(statement)
