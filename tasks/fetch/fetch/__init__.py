@@ -1,0 +1,1 @@
+"""Reads upcoming launches from the Launch Library and stores them, with what changed."""

@@ -1,0 +1,130 @@
+"""Read upcoming launches from the Launch Library and store them in PostgreSQL.
+
+Exit codes: 0 stored, 65 the answer is no page of launches, 75 try again later (network, throttled, the database is
+away), 78 the configuration is bad, 143 stopped by SIGTERM.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
+
+from fetch import database, launch, store
+from fetch.database import BAD_CONFIGURATION, Failure
+from fetch.launch_library import BAD_INPUT, LaunchLibrary, Page
+
+DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/"
+LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
+
+log = logging.getLogger("fetch")
+
+
+class OneLine(logging.Formatter):
+    """One record, one line, in UTC: other people's text can neither forge a line nor steer a terminal."""
+
+    converter = staticmethod(time.gmtime)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """Write what is not printable as Python would escape it."""
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    """End as the shell's convention says; what is open is rolled back on the way out."""
+    log.error("Stopped by %s: nothing of this run was stored. Run the step again.", signal.Signals(signum).name)
+    raise SystemExit(128 + signum)
+
+
+def run() -> None:
+    """Read the configuration, then the pages; store them all together."""
+    library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, os.environ.get("LAUNCH_LIBRARY_TOKEN"))
+    most = pages_wanted(os.environ.get("LAUNCH_LIBRARY_PAGES") or "1")
+    seen_at = now(os.environ.get("NOW"))
+
+    # First the database: without it, a request would be spent for nothing.
+    with contextlib.closing(database.connect()) as connection:
+        store.prepare(connection)
+        try:
+            stage_all(connection, library, most)
+        except Failure as failure:
+            with contextlib.suppress(psycopg2.Error):
+                store.record_failure(connection, library.requests, str(failure))
+            raise
+        counts = store.merge(connection, library.requests, seen_at)
+    log.info(
+        "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d",
+        *counts,
+        len(library.requests),
+    )
+
+
+def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) -> None:
+    """Read the pages into the database's stage; fail if there are launches and none can be read."""
+    read = sum(store.stage(connection, page.request, readable(page)) for page in library.pages(most))
+    unreadable = sum(request.unreadable for request in library.requests)
+    if unreadable and not read:
+        raise Failure(
+            BAD_INPUT,
+            f"None of the {unreadable} launches can be read: nothing was stored. Check that LAUNCH_LIBRARY_URL is a "
+            "list of launches, in a version that this image knows.",
+        )
+
+
+def pages_wanted(setting: str) -> int | None:
+    """Return how many pages to read, None for all."""
+    if setting == "all":
+        return None
+    if setting.isdecimal() and int(setting) > 0:
+        return int(setting)
+    raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting!r}: give a number of pages, or all.")
+
+
+def now(setting: str | None) -> datetime:
+    """Return the clock's time, or NOW, by which recorded pages are replayed at the time of their recording."""
+    if not setting:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(setting).astimezone(UTC)
+    except ValueError:
+        raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
+
+
+def readable(page: Page) -> Iterator[launch.Launch]:
+    """Yield the launches of a page; count, and log, what cannot be read."""
+    for position, result in enumerate(page.results, 1):
+        try:
+            yield launch.read(result)
+        except launch.Unreadable as reason:
+            page.request.unreadable += 1
+            if page.request.unreadable <= LOGGED_UNREADABLE:
+                name = str(result.get("id") or result.get("name"))[:80] if isinstance(result, dict) else "?"
+                log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position, name, reason)
+
+
+def main() -> int:
+    """Run the step and return its exit code."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        run()
+    except (Failure, psycopg2.Error) as error:
+        failure = error if isinstance(error, Failure) else database.explain(error)
+        log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
+        return failure.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

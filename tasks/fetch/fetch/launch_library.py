@@ -1,0 +1,236 @@
+"""The Launch Library's API: pages of upcoming launches, with its limits and its bad days.
+
+Source: the published descriptions of 2.0.0, 2.2.0 and 2.3.0. Without a token it answers 15 requests an hour for an
+address, and everybody behind that address shares them: nothing here asks twice for what an answer already said.
+"""
+
+import contextlib
+import json
+import logging
+import re
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import requests
+
+from fetch.database import BAD_CONFIGURATION, TRY_LATER, Failure
+from fetch.store import Request
+
+BAD_INPUT = 65  # EX_DATAERR of sysexits.h
+
+LIMIT = 100  # launches a page: the most that the API gives
+CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
+ANSWER_BYTES = 16 * 1024 * 1024  # a detailed page of 100 has about 2 MiB
+THROTTLE_SECONDS = 120  # the longest throttle that a pod waits out; beyond, the scheduler's retry is cheaper
+UNKNOWN_THROTTLE_SECONDS = 3600
+
+log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """One answer: `results` as they came, each to be read on its own."""
+
+    request: Request
+    results: list[Any]
+
+
+class LaunchLibrary:
+    """A client for one address such as https://ll.thespacedevs.com/2.3.0/launches/upcoming/.
+
+    `requests` lists what was asked, for the record.
+    """
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """Take the address of the list, with any filter in its query. Raises Failure (78) if it cannot be one."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            raise Failure(
+                BAD_CONFIGURATION,
+                "LAUNCH_LIBRARY_URL is not the address of a list, such as "
+                "https://ll.thespacedevs.com/2.3.0/launches/upcoming/; a key belongs into LAUNCH_LIBRARY_TOKEN.",
+            )
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self._start = urlunsplit(parts._replace(query=urlencode({"limit": LIMIT} | query), fragment=""))
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = "rocket-launches/1 (fetch; one request a run)"
+        self._session.headers["Accept"] = "application/json"
+        if token:
+            if not re.fullmatch(r"[!-~]+", token):
+                raise Failure(BAD_CONFIGURATION, "LAUNCH_LIBRARY_TOKEN has a character that no token has: set it anew.")
+            self._session.headers["Authorization"] = f"Token {token}"
+        self.requests: list[Request] = []
+
+    def pages(self, most: int | None) -> Iterator[Page]:
+        """Yield pages in the API's order (NET ascending), at most so many, or all where `most` is None.
+
+        Raises Failure: 65 for an answer that is no page, 75 for one that may come later, 78 for an address or a token
+        that will not do.
+        """
+        url, asked = self._start, {self._start}
+        while True:
+            request, body = self._get(url)
+            results, following = parse(url, body)
+            yield Page(request, results)
+            if not following or len(asked) == most:
+                return
+            url = self._same_host(following)
+            if url in asked:
+                raise Failure(BAD_INPUT, f"The page's next link leads back to {url}: nothing was stored.")
+            asked.add(url)
+
+    def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, bytes]:
+        """Ask once; wait out a short throttle and ask once more."""
+        request = Request(len(self.requests) + 1, datetime.now(UTC), url)
+        self.requests.append(request)
+        response, body = self._exchange(url)
+        request.status = response.status_code
+        if response.status_code == 429:
+            seconds = self._throttled_for(response, body)
+            if not may_wait or seconds > THROTTLE_SECONDS:
+                raise Failure(
+                    TRY_LATER,
+                    f"The Launch Library throttles us for another {seconds:.0f} s; its limit is 15 requests an hour "
+                    "for an address. Try again after that, or set LAUNCH_LIBRARY_TOKEN.",
+                )
+            log.info("Throttled: waiting %.0f s, as the Launch Library asks", seconds)
+            time.sleep(seconds)
+            return self._get(url, may_wait=False)
+        if response.status_code != 200:
+            refuse(response, body)
+        return request, body
+
+    def _exchange(self, url: str) -> tuple[requests.Response, bytes]:
+        """Send a request and read the whole answer, within bounds of time and size."""
+        try:
+            with (
+                deadline(ANSWER_SECONDS),
+                # A redirect could lead to another host, and would hide that the configured address is wrong.
+                self._session.get(
+                    url, timeout=(CONNECT_SECONDS, READ_SECONDS), stream=True, allow_redirects=False
+                ) as response,
+            ):
+                body = bytearray()
+                for chunk in response.iter_content(65536):
+                    body += chunk
+                    if len(body) > ANSWER_BYTES:
+                        raise Failure(
+                            BAD_INPUT,
+                            f"The answer from {url} is larger than {ANSWER_BYTES >> 20} MiB, which no page is: "
+                            "check LAUNCH_LIBRARY_URL.",
+                        )
+                return response, bytes(body)
+        except (requests.RequestException, TimeoutError) as error:
+            raise Failure(
+                TRY_LATER,
+                f"No complete answer from {url}: {innermost(error)}. Nothing was stored; try again later.",
+            ) from None
+
+    def _throttled_for(self, response: requests.Response, body: bytes) -> float:
+        """Return the seconds to wait: by the header, else the sentence, else the free /api-throttle/, else an hour."""
+        if (seconds := retry_after(response.headers.get("Retry-After", ""))) is not None:
+            return seconds
+        if found := re.search(rb"available in (\d{1,9}) second", body):
+            return float(found[1])
+        with contextlib.suppress(Failure, ValueError, LookupError, TypeError):
+            _, answer = self._exchange(re.sub(r"^(https?://[^/]+/[\d.]+/).*", r"\1api-throttle/", self._start))
+            throttle = json.loads(answer)
+            return float((throttle[0] if isinstance(throttle, list) else throttle)["next_use_secs"])
+        return UNKNOWN_THROTTLE_SECONDS
+
+    def _same_host(self, url: str) -> str:
+        """Return a page's `next` on our own host; the token goes nowhere else."""
+        ours, theirs = urlsplit(self._start), urlsplit(url)
+        if theirs.netloc.lower() != ours.netloc.lower():
+            raise Failure(
+                BAD_INPUT,
+                f"The page's next link leads to another host ({theirs.netloc[:255]}): it was not followed and nothing "
+                "was stored. Check LAUNCH_LIBRARY_URL.",
+            )
+        return urlunsplit(theirs._replace(scheme=ours.scheme, fragment=""))
+
+
+def parse(url: str, body: bytes) -> tuple[list[Any], str | None]:
+    """Return a page's `results` and its `next` link.
+
+    A page is `{"count": 364, "next": "https://…" or null, "previous": …, "results": [launch, …]}`. The original
+    project's example has `results` only.
+    """
+    try:
+        page = json.loads(body)
+    except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, or a number of thousands of digits
+        raise Failure(
+            BAD_INPUT,
+            f"The answer from {url} is not JSON, or was cut off: {len(body)} bytes, from {excerpt(body[:60])} to "
+            f"{excerpt(body[-20:])}. Nothing was stored; check LAUNCH_LIBRARY_URL, or try again later.",
+        ) from None
+    if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+        raise Failure(
+            BAD_INPUT,
+            f"The answer from {url} is no page of launches, it has no list of results: {excerpt(body[:60])}. "
+            "Nothing was stored; check LAUNCH_LIBRARY_URL, or try again later.",
+        )
+    following = page.get("next")
+    return page["results"], following if isinstance(following, str) else None
+
+
+def refuse(response: requests.Response, body: bytes) -> NoReturn:
+    """Raise the failure that an HTTP status means."""
+    said = f"{response.status_code} {response.reason or ''}".strip()
+    with contextlib.suppress(ValueError, AttributeError):
+        said += f", {json.loads(body).get('detail') or json.loads(body)}"[:200]
+    if response.status_code >= 500 or response.status_code == 408:
+        raise Failure(TRY_LATER, f"The Launch Library has a problem ({said}): nothing was stored; try again later.")
+    advice = {
+        401: "set LAUNCH_LIBRARY_TOKEN to a valid key, or leave it empty",
+        403: "set LAUNCH_LIBRARY_TOKEN to a valid key, or leave it empty",
+    }.get(response.status_code, "check LAUNCH_LIBRARY_URL")
+    if target := response.headers.get("Location"):
+        said += f", moved to {target}"
+    raise Failure(BAD_CONFIGURATION, f"The Launch Library refuses {response.url} ({said}): {advice}.")
+
+
+def excerpt(body: bytes) -> str:
+    """Quote a piece of an answer that may be anything."""
+    return repr(body.decode("utf-8", "replace").strip())
+
+
+def retry_after(header: str) -> float | None:
+    """Read seconds or an HTTP date, the two forms of Retry-After (RFC 9110, 10.2.3)."""
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def innermost(error: BaseException) -> str:
+    """Return the innermost reason: requests and urllib3 wrap it several times."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}, {error}".strip(", ")
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the main thread after so many seconds.
+
+    A socket's own time-out starts anew with every byte, so an answer that drips would last for ever.
+    """
+
+    def late(_signum: int, _frame: object) -> NoReturn:
+        raise TimeoutError(f"not complete after {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, late)
+    # Again every second: an exception raised inside a destructor is swallowed.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,181 @@
+"""Launches into PostgreSQL: pages are staged as they come, and merged in one transaction at the end."""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
+
+from fetch.launch import Launch
+
+log = logging.getLogger(__name__)
+
+# A temporary table: what is staged by a step that dies is gone with its connection.
+STAGE = """
+    CREATE TEMPORARY TABLE staged (
+        launch_id     text PRIMARY KEY,
+        request       integer NOT NULL,
+        name          text NOT NULL,
+        net           timestamptz,
+        net_precision text,
+        status        text,
+        image_url     text,
+        last_updated  timestamptz,
+        details       jsonb NOT NULL
+    )
+"""
+
+# Pages can overlap, since NET moves between two requests: the later one is right.
+ADD_PAGE = """
+    INSERT INTO staged (launch_id, request, name, net, net_precision, status, image_url, last_updated, details)
+    SELECT launch_id, %(request)s, name, net, net_precision, status, image_url, last_updated, details
+    FROM jsonb_to_recordset(%(launches)s) AS page (
+        launch_id text, name text, net timestamptz, net_precision text, status text, image_url text,
+        last_updated timestamptz, details jsonb
+    )
+    ON CONFLICT (launch_id) DO UPDATE SET
+        request = excluded.request,
+        name = excluded.name,
+        net = excluded.net,
+        net_precision = excluded.net_precision,
+        status = excluded.status,
+        image_url = excluded.image_url,
+        last_updated = excluded.last_updated,
+        details = excluded.details
+"""
+
+# All parts see the tables as they were before the statement. A launch whose facts are as they were gets nothing but a
+# new last_seen_at; one whose other details differ (a counter of its pad, say) gets these, and is no change.
+MERGE = """
+    WITH before AS (
+        SELECT r.launch_id, r.name, r.net, r.net_precision, r.status, r.image_url
+        FROM rocket_launches AS r
+        JOIN staged USING (launch_id)
+    ), changes AS (
+        INSERT INTO launch_changes (launch_id, field, old_value, new_value, seen_at)
+        SELECT b.launch_id, fact.field, fact.old_value, fact.new_value, %(seen_at)s
+        FROM before AS b
+        JOIN staged AS s USING (launch_id)
+        CROSS JOIN LATERAL (VALUES
+            ('name', b.name, s.name),
+            ('net', to_char(b.net, %(iso_8601)s), to_char(s.net, %(iso_8601)s)),
+            ('net_precision', b.net_precision, s.net_precision),
+            ('status', b.status, s.status),
+            ('image_url', b.image_url, s.image_url)
+        ) AS fact (field, old_value, new_value)
+        WHERE fact.old_value IS DISTINCT FROM fact.new_value
+        RETURNING launch_id
+    ), merged AS (
+        MERGE INTO rocket_launches AS r
+        USING staged AS s ON r.launch_id = s.launch_id
+        WHEN MATCHED AND (r.name, r.net, r.net_precision, r.status, r.image_url, r.last_updated, r.details)
+            IS DISTINCT FROM (s.name, s.net, s.net_precision, s.status, s.image_url, s.last_updated, s.details)
+            THEN UPDATE SET
+                name = s.name,
+                net = s.net,
+                net_precision = s.net_precision,
+                status = s.status,
+                image_url = s.image_url,
+                last_updated = s.last_updated,
+                details = s.details,
+                last_seen_at = %(seen_at)s
+        WHEN MATCHED
+            THEN UPDATE SET last_seen_at = %(seen_at)s
+        WHEN NOT MATCHED
+            THEN INSERT (launch_id, name, net, net_precision, status, image_url, last_updated, details,
+                         first_seen_at, last_seen_at)
+            VALUES (s.launch_id, s.name, s.net, s.net_precision, s.status, s.image_url, s.last_updated, s.details,
+                    %(seen_at)s, %(seen_at)s)
+    ), counted AS (
+        SELECT
+            s.request,
+            count(*) AS seen,
+            count(*) FILTER (WHERE b.launch_id IS NULL) AS added,
+            count(c.launch_id) AS changed,
+            count(b.launch_id) - count(c.launch_id) AS unchanged
+        FROM staged AS s
+        LEFT JOIN before AS b USING (launch_id)
+        LEFT JOIN (SELECT DISTINCT launch_id FROM changes) AS c USING (launch_id)
+        GROUP BY s.request
+    )
+    INSERT INTO fetches (requested_at, url, status, seen, added, changed, unchanged, unreadable)
+    SELECT r.requested_at, r.url, r.status, coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0),
+           coalesce(c.unchanged, 0), r.unreadable
+    FROM jsonb_to_recordset(%(requests)s) AS r (
+        number integer, requested_at timestamptz, url text, status integer, unreadable integer
+    )
+    LEFT JOIN counted AS c ON c.request = r.number
+    ORDER BY r.number
+    RETURNING seen, added, changed, unchanged, unreadable
+"""
+
+FAILED = """
+    INSERT INTO fetches (requested_at, url, status, unreadable, error)
+    SELECT requested_at, url, status, unreadable, %(error)s
+    FROM jsonb_to_recordset(%(requests)s) AS r (
+        number integer, requested_at timestamptz, url text, status integer, unreadable integer
+    )
+    ORDER BY number
+"""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request to the Launch Library; `status` is None where no whole answer came."""
+
+    number: int
+    requested_at: datetime
+    url: str
+    status: int | None = None
+    unreadable: int = 0
+
+
+class Counts(NamedTuple):
+    """How many launches were seen; and of these were new, changed in a fact that matters, or did not."""
+
+    seen: int
+    added: int
+    changed: int
+    unchanged: int
+    unreadable: int
+
+
+def prepare(connection: Connection) -> None:
+    """Make room for the pages, and fail now, before a request is spent, where the schema is not there."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM rocket_launches, launch_changes, fetches LIMIT 0")
+        cursor.execute(STAGE)
+
+
+def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
+    """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
+    page = {launch.launch_id: launch for launch in launches}
+    with connection, connection.cursor() as cursor:
+        rows = as_json([asdict(launch) for launch in page.values()])
+        cursor.execute(ADD_PAGE, {"request": request.number, "launches": rows})
+    return len(page)
+
+
+def merge(connection: Connection, requests: Sequence[Request], seen_at: datetime) -> Counts:
+    """Store all that was staged, what changed by it, and a row a request: all of it or nothing."""
+    with connection, connection.cursor() as cursor:
+        # One at a time: a second run waits here, and then compares with what the first has stored.
+        cursor.execute("LOCK TABLE rocket_launches IN SHARE ROW EXCLUSIVE MODE")
+        parameters = {"seen_at": seen_at, "requests": as_json([asdict(request) for request in requests])}
+        cursor.execute(MERGE, parameters | {"iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS"Z"'})
+        return Counts(*map(sum, zip(*cursor.fetchall(), strict=True)))
+
+
+def record_failure(connection: Connection, requests: Sequence[Request], error: str) -> None:
+    """Store a row a request and no launch."""
+    with connection, connection.cursor() as cursor:
+        requests_json = as_json([asdict(request) for request in requests])
+        cursor.execute(FAILED, {"requests": requests_json, "error": error})
+
+
+def as_json(rows: list[dict[str, object]]) -> str:
+    """Write rows for `jsonb_to_recordset`; times as ISO 8601."""
+    return json.dumps(rows, ensure_ascii=False, default=datetime.isoformat)
