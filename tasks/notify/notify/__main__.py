@@ -1,0 +1,151 @@
+"""Post the next launch to Discord, and edit the messages whose launch has changed.
+
+Exit codes: 0 posted or edited, 65 Discord refuses a message, 75 try again later (Discord or the database is away),
+78 the configuration is bad (the webhook was deleted), 99 nothing to say, or no webhook to say it to, 143 stopped by
+SIGTERM.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
+
+import psycopg2
+
+from notify import database, message
+from notify.database import BAD_CONFIGURATION, Failure
+from notify.discord import BAD_INPUT, Refused, Webhook
+from notify.store import Launch, Store
+
+NOTHING_TO_SAY = 99  # the DAG shows the task as skipped
+
+log = logging.getLogger("notify")
+
+
+class OneLine(logging.Formatter):
+    """One record, one line, in UTC: other people's text can neither forge a line nor steer a terminal."""
+
+    converter = staticmethod(time.gmtime)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """Write what is not printable as Python would escape it."""
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    """End as the shell's convention says; what is open is rolled back on the way out."""
+    log.error("Stopped by %s: run the step again.", signal.Signals(signum).name)
+    raise SystemExit(128 + signum)
+
+
+def run() -> int:
+    """Read the configuration, edit what is outdated, post what is new; return the exit code."""
+    if (wanted := os.environ.get("NOTIFY") or "true") not in ("true", "false"):
+        raise Failure(BAD_CONFIGURATION, f"NOTIFY is {wanted!r}: give true or false.")
+    if wanted == "false":
+        log.info("Notifying is switched off for this run: nothing was posted")
+        return NOTHING_TO_SAY
+    if not (url := os.environ.get("DISCORD_WEBHOOK_URL")):
+        log.info("No webhook: DISCORD_WEBHOOK_URL is not set, so nobody was notified")
+        return NOTHING_TO_SAY
+    webhook = Webhook(url)
+    current = now(os.environ.get("NOW"))
+
+    with contextlib.closing(database.connect()) as connection:
+        store = Store(connection, webhook.id, current)
+        store.lock()
+        edited = edit_outdated(store, webhook)
+        following = store.next()
+        posted = following is not None and post(store, webhook, following)
+    if edited or posted:
+        log.info("Messages: %d posted, %d edited", posted, edited)
+        return 0
+    log.info("Nothing to say: %s", f"{following.name} is announced" if following else "no launch is to come")
+    return NOTHING_TO_SAY
+
+
+def edit_outdated(store: Store, webhook: Webhook) -> int:
+    """Bring the messages up to date whose launch has changed; return how many."""
+    edited, refused = 0, None
+    for launch in store.outdated():
+        try:
+            edited += edit(store, webhook, launch)
+        except Refused as failure:
+            if failure.exit_code != BAD_INPUT:
+                raise
+            log.error("%s: %s", launch.name, failure)  # noqa: TRY400  # a sentence for people
+            refused = failure  # of this message alone: the others are still edited
+    if refused:
+        raise refused
+    return edited
+
+
+def edit(store: Store, webhook: Webhook, launch: Launch) -> bool:
+    """Bring a message up to date; return False where it was deleted by hand."""
+    if not webhook.edit(launch.message_id or "", message.build(launch)):
+        log.info("The message for %s was deleted in Discord", launch.name)
+        store.gone(launch)
+        return False
+    store.edited(launch)
+    log.info("Edited: %s", launch.name)
+    return True
+
+
+def post(store: Store, webhook: Webhook, launch: Launch) -> bool:
+    """Post a launch that no message shows yet.
+
+    Between Discord's answer and `posted` lies the one window in which a step that is killed leads to a second message:
+    the next run finds the attempt, says so, and posts again, since a launch announced twice is better than never.
+    """
+    if launch.message_id:
+        return False
+    if launch.attempted_at:
+        log.warning(
+            "A run at %s sent a message for %s and did not learn if it arrived: it may now be there twice",
+            f"{launch.attempted_at:%Y-%m-%dT%H:%M:%SZ}",
+            launch.name,
+        )
+    body = message.build(launch)
+    store.attempt(launch)
+    try:
+        message_id = webhook.post(body)
+    except Refused:
+        store.refused(launch)
+        raise
+    store.posted(launch, message_id)
+    log.info("Posted: %s", launch.name)
+    return True
+
+
+def now(setting: str | None) -> datetime:
+    """Return the clock's time, or NOW, by which recorded pages are replayed at the time of their recording."""
+    if not setting:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(setting).astimezone(UTC)
+    except ValueError:
+        raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
+
+
+def main() -> int:
+    """Run the step and return its exit code."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        return run()
+    except (Failure, psycopg2.Error) as error:
+        failure = error if isinstance(error, Failure) else database.explain(error)
+        log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
+        return failure.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
