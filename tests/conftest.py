@@ -1,0 +1,118 @@
+"""What every layer uses: a real PostgreSQL, fresh databases in it, and the steps as the programs that they are."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+
+ROOT = Path(__file__).parent.parent
+RECORDED = ROOT.parent / "shared" / "data" / "ll2"
+ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}
+
+
+@dataclass
+class Result:
+    """How a step ended: its exit code and its log lines, without their times."""
+
+    code: int
+    lines: list[str]
+
+    @property
+    def last(self) -> str:
+        return self.lines[-1]
+
+
+def run_step(name: str, env: dict[str, str], *arguments: str, seconds: float = 60) -> Result:
+    """Run a step as its image does, with no other environment than what is given."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-m", name, *arguments],
+        cwd=ROOT / "tasks" / name,
+        env={"PATH": os.environ["PATH"]} | env,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert not process.stderr, process.stderr
+    return Result(process.returncode, [line.partition(" ")[2] for line in process.stdout.splitlines()])
+
+
+class Database:
+    """A database of its own for one test."""
+
+    def __init__(self, server: Postgres, name: str) -> None:
+        self.server, self.name = server, name
+
+    def env(self, step: str) -> dict[str, str]:
+        return self.server.env(ROLES[step], self.name)
+
+    def run(self, step: str, *arguments: str, seconds: float = 60, **env: str) -> Result:
+        """Run a step on this database, as its own role; it waits a second at most for a connection."""
+        always = self.env(step) | {"DATABASE_WAIT_SECONDS": "1"}
+        return run_step(step, always | env, *arguments, seconds=seconds)
+
+    def query(self, statement: str, *parameters: object) -> list[Any]:
+        """Run a statement as the superuser; return its rows, if it has any."""
+        connection = self.server.superuser(self.name)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SET timezone = 'UTC'")
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def tables(self) -> dict[str, list[Any]]:
+        """Return all that the steps have stored, to compare before and after."""
+        names = ("rocket_launches", "launch_changes", "fetches", "notifications")
+        return {name: self.query(f"SELECT * FROM {name} ORDER BY id") for name in names}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server for the whole run."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Postgres) -> Callable[..., Database]:
+    """Make databases: empty, or with the schema."""
+    postgres.create_database("migrated")
+    assert Database(postgres, "migrated").run("init_schema").code == 0
+    numbers = itertools.count(1)
+
+    def make(*, empty: bool = False) -> Database:
+        name = f"test_{next(numbers)}"
+        postgres.create_database(name, template="template1" if empty else "migrated")
+        return Database(postgres, name)
+
+    return make
+
+
+@pytest.fixture
+def database(new_database: Callable[..., Database]) -> Database:
+    """A database with the schema."""
+    return new_database()
+
+
+@pytest.fixture
+def empty_database(new_database: Callable[..., Database]) -> Database:
+    """A database with nothing in it."""
+    return new_database(empty=True)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """Real answers of the Launch Library, which are not part of this repository."""
+    if not RECORDED.is_dir():
+        pytest.skip("no recorded pages in ../shared/data/ll2")
+    return RECORDED
