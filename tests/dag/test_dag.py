@@ -1,0 +1,231 @@
+"""The DAG's shape, and every pod that it would make."""
+
+import ast
+import json
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from kubernetes.client import ApiClient
+
+DAG_FILE = Path(__file__).parents[2] / "dags" / "download_rocket_launches.py"
+IMAGES = {
+    "IMAGE_INIT_SCHEMA": "rocket-launches/init-schema:0123456789ab",
+    "IMAGE_FETCH": "rocket-launches/fetch:0123456789ab",
+    "IMAGE_NOTIFY": "registry.example:5000/rocket-launches/notify@sha256:" + 64 * "0",
+}
+TASKS = ["initialize_schema", "fetch_and_store_data", "notify_discord"]
+SECRETS = {
+    "initialize_schema": {"database-init-schema"},
+    "fetch_and_store_data": {"database-fetch", "launch-library"},
+    "notify_discord": {"database-notify", "discord"},
+}
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment of Airflow that the DAG reads; a test may change it."""
+    monkeypatch.delenv("SCHEDULE", raising=False)
+    for variable, value in (IMAGES | {"TASK_NAMESPACE": "launch-tasks"}).items():
+        monkeypatch.setenv(variable, value)
+    return monkeypatch
+
+
+def load() -> DAG:
+    """Load the DAG file as Airflow's dag processor does; any warning fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bag = DagBag(DAG_FILE)
+    assert bag.import_errors == {}
+    return bag.dags["download_rocket_launches"]
+
+
+@pytest.fixture
+def dag(deployment: pytest.MonkeyPatch) -> DAG:  # noqa: ARG001  # its environment is what the file reads
+    return load()
+
+
+def pod_of(dag: DAG, task_id: str, **params: object) -> dict[str, Any]:
+    """Return the pod that a run with these parameters would make, as JSON of the Kubernetes API."""
+    task = dag.get_task(task_id)
+    values = {name: param.value for name, param in dag.params.items()} | params
+    task.render_template_fields({"params": values})
+    pod: dict[str, Any] = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
+    return pod
+
+
+def container_of(pod: dict[str, Any]) -> dict[str, Any]:
+    container: dict[str, Any]
+    (container,) = pod["spec"]["containers"]
+    assert "initContainers" not in pod["spec"] or not pod["spec"]["initContainers"]
+    return container
+
+
+def test_the_dag_has_the_promised_shape(dag: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "initialize_schema": {"fetch_and_store_data"},
+        "fetch_and_store_data": {"notify_discord"},
+        "notify_discord": set(),
+    }
+    assert {type(task).__name__ for task in dag.tasks} == {"KubernetesPodOperator"}
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+    assert dag.start_date.utcoffset() == timedelta(0)
+
+
+def test_the_dag_imports_nothing_of_the_tasks() -> None:
+    tree = ast.parse(DAG_FILE.read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    ours = {
+        module for module in modules if module.split(".")[0] not in {"airflow", "kubernetes", *sys.stdlib_module_names}
+    }
+    assert not ours
+
+
+@pytest.mark.parametrize(
+    ("setting", "schedule"), [(None, None), ("", None), ("@hourly", "@hourly"), ("*/20 * * * *", "*/20 * * * *")]
+)
+def test_the_deployment_decides_the_schedule(
+    deployment: pytest.MonkeyPatch, setting: str | None, schedule: str | None
+) -> None:
+    if setting is not None:
+        deployment.setenv("SCHEDULE", setting)
+    assert load().schedule == schedule
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("IMAGE_FETCH", "", "IMAGE_FETCH is not set"),
+        ("TASK_NAMESPACE", "", "TASK_NAMESPACE is not set"),
+        ("IMAGE_FETCH", "rocket-launches/fetch", "immutable tag"),
+        ("IMAGE_FETCH", "rocket-launches/fetch:latest", "immutable tag"),
+        ("IMAGE_NOTIFY", "registry.example:5000/notify", "immutable tag"),
+    ],
+)
+def test_a_bad_deployment_shows_as_an_import_error(
+    deployment: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    deployment.setenv(variable, value)
+    (error,) = DagBag(DAG_FILE).import_errors.values()
+    assert variable in error
+    assert sentence in error
+
+
+def test_the_form_offers_pages_and_notifying(dag: DAG) -> None:
+    form = {
+        name: param.schema | {"default": param.value, "description": param.description}
+        for name, param in dag.params.items()
+    }
+    assert form["pages"]["enum"] == ["1", "all"]
+    assert form["pages"]["default"] == "1"
+    assert form["notify"]["type"] == "boolean"
+    assert form["notify"]["default"] is True
+    assert all(field["title"] and field["description"] for field in form.values())
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_a_pod_runs_its_own_image(dag: DAG, task_id: str) -> None:
+    pod = pod_of(dag, task_id)
+    image = dict(zip(TASKS, IMAGES.values(), strict=True))[task_id]
+    assert container_of(pod)["image"] == image
+    assert "command" not in container_of(pod) or not container_of(pod)["command"], (
+        "the image's entry point is the command"
+    )
+    assert pod["metadata"]["namespace"] == "launch-tasks"
+    assert pod["metadata"]["name"].startswith(task_id.replace("_", "-"))
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_a_pod_passes_pod_security_restricted(dag: DAG, task_id: str) -> None:
+    """Each control of https://kubernetes.io/docs/concepts/security/pod-security-standards/ that applies to a pod."""
+    pod = pod_of(dag, task_id)
+    spec, container = pod["spec"], container_of(pod)
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC", "volumes"))
+    assert not container.get("ports")
+    assert spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_a_pod_is_bounded(dag: DAG, task_id: str) -> None:
+    pod, task = pod_of(dag, task_id), dag.get_task(task_id)
+    resources = container_of(pod)["resources"]
+    assert set(resources["requests"]) == set(resources["limits"]) == {"cpu", "memory"}
+    assert pod["spec"]["restartPolicy"] == "Never"
+    inside = pod["spec"]["activeDeadlineSeconds"] + task.startup_timeout_seconds
+    assert timedelta(seconds=inside) < task.execution_timeout, "the pod's own end must come before the worker's"
+    waits = [task.retry_delay * task.retry_exponential_backoff**n for n in range(task.retries)]
+    assert sum(waits, timedelta()) > timedelta(hours=1), "the API's limit is by the hour"
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_a_finished_pod_stays_and_tells_why(dag: DAG, task_id: str) -> None:
+    task = dag.get_task(task_id)
+    assert task.on_finish_action.value == "delete_active_pod"
+    assert (task.get_logs, task.deferrable, task.do_xcom_push) == (True, False, False)
+    assert (task.log_pod_spec_on_failure, task.log_events_on_failure) == (False, True)
+    assert container_of(pod_of(dag, task_id))["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_only_notify_can_be_skipped_by_its_exit_code(dag: DAG) -> None:
+    assert {task.task_id: list(task.skip_on_exit_code) for task in dag.tasks} == {
+        "initialize_schema": [],
+        "fetch_and_store_data": [],
+        "notify_discord": [99],
+    }
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task_id: str) -> None:
+    environment = container_of(pod_of(dag, task_id))["env"]
+    references = [
+        variable["valueFrom"]["secretKeyRef"]
+        for variable in environment
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    ]
+    assert {reference["name"] for reference in references} == SECRETS[task_id]
+    by_reference = {variable["name"] for variable in environment if "valueFrom" in variable}
+    assert {"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"} <= by_reference
+    in_plain = {variable["name"]: variable["value"] for variable in environment if "value" in variable}
+    assert (
+        in_plain
+        == {
+            "initialize_schema": {},
+            "fetch_and_store_data": {"LAUNCH_LIBRARY_PAGES": "1"},
+            "notify_discord": {"NOTIFY": "true"},
+        }[task_id]
+    )
+    required = {reference["name"] for reference in references if not reference.get("optional")}
+    assert required == {name for name in SECRETS[task_id] if name.startswith("database-")}, "the others may be absent"
+
+
+def test_the_form_reaches_the_pods(dag: DAG) -> None:
+    fetch = pod_of(dag, "fetch_and_store_data", pages="all")
+    notify = pod_of(dag, "notify_discord", notify=False)
+    assert {"name": "LAUNCH_LIBRARY_PAGES", "value": "all"} in container_of(fetch)["env"]
+    assert {"name": "NOTIFY", "value": "false"} in container_of(notify)["env"]
+
+
+def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.MonkeyPatch) -> None:
+    """Even where Airflow's own environment has them, the pods' specifications do not."""
+    for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "LAUNCH_LIBRARY_TOKEN"):
+        deployment.setenv(name, "a-secret-value")
+    dag = load()
+    assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in TASKS])
