@@ -37,20 +37,23 @@ class Postgres:
             self.port: int = free.getsockname()[1]
 
     def __enter__(self) -> Self:
-        # The wheel's library makes the data folder: it knows how to do that as root, which initdb refuses.
-        self._server = get_server(self._data, start=False, cleanup_mode=None)
-        self._server.ensure_pgdata_inited()
-        (self._data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        self.start()
-        for role, password in self._passwords.items():
-            statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-            self._execute(statement.format(sql.Identifier(role), sql.Literal(password)))
-        self.create_database(DATABASE)
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, self._folder)
+            # The wheel's library makes the data folder: it knows how to do that as root, which initdb refuses.
+            self._server = get_server(self._data, start=False, cleanup_mode=None)
+            self._server.ensure_pgdata_inited()
+            (self._data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+            undo.callback(self.stop)
+            self.start()
+            for role, password in self._passwords.items():
+                statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                self._execute(statement.format(sql.Identifier(role), sql.Literal(password)))
+            self.create_database(DATABASE)
+            self._exit = undo.pop_all()  # from here on, what the context's end does
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        shutil.rmtree(self._folder)
+        self._exit.close()
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -59,8 +62,9 @@ class Postgres:
         self._ctl("start", "-w", "-o", options, "-l", log)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server; `immediate` is what a crash looks like to its clients."""
-        self._ctl("stop", "-w", "-m", mode)
+        """Stop the server, if it runs; `immediate` is what a crash looks like to its clients."""
+        if (self._data / "postmaster.pid").exists():
+            self._ctl("stop", "-w", "-m", mode)
 
     def _ctl(self, *arguments: str) -> None:
         pgexec(

@@ -1,0 +1,434 @@
+"""The demo: the runner of pods with steps made here, and the whole program with the real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import DAG
+from kubernetes.client import models as k8s
+
+from demo import message, pods, services
+from tests.standins.discord import NO_ANSWER, Discord
+from tests.standins.launch_library import LaunchLibrary
+from tests.standins.server import Answer
+
+ROOT = Path(__file__).parents[2]
+
+
+def secret(variable: str, name: str, key: str, *, optional: bool = False) -> k8s.V1EnvVar:
+    selector = k8s.V1SecretKeySelector(name=name, key=key, optional=optional)
+    return k8s.V1EnvVar(name=variable, value_from=k8s.V1EnvVarSource(secret_key_ref=selector))
+
+
+def setting(variable: str, name: str, key: str) -> k8s.V1EnvVar:
+    selector = k8s.V1ConfigMapKeySelector(name=name, key=key, optional=True)
+    return k8s.V1EnvVar(name=variable, value_from=k8s.V1EnvVarSource(config_map_key_ref=selector))
+
+
+def container(*variables: k8s.V1EnvVar) -> k8s.V1Container:
+    return k8s.V1Container(name="base", image="example/step:1", env=list(variables))
+
+
+@pytest.fixture
+def namespace() -> pods.Namespace:
+    return pods.Namespace(
+        secrets={"database": {"password": "s3cret", "host": "127.0.0.1"}}, config_maps={"library": {"url": "http://x/"}}
+    )
+
+
+# The kubelet's part.
+
+
+def test_a_container_gets_what_its_references_lead_to(namespace: pods.Namespace) -> None:
+    namespace.environment = {"NOW": "2025-05-03T19:15:02+00:00"}
+    found = pods.environment(
+        container(
+            secret("PGPASSWORD", "database", "password"),
+            setting("URL", "library", "url"),
+            k8s.V1EnvVar(name="PAGES", value="all"),
+        ),
+        namespace,
+    )
+    assert found == {
+        "PGPASSWORD": "s3cret",
+        "URL": "http://x/",
+        "PAGES": "all",
+        "NOW": "2025-05-03T19:15:02+00:00",
+    }
+
+
+def test_an_optional_reference_that_leads_nowhere_is_left_out(namespace: pods.Namespace) -> None:
+    variables = [
+        secret("NO_SECRET", "discord", "webhook-url", optional=True),
+        secret("NO_KEY", "database", "token", optional=True),
+        setting("NO_SETTING", "library", "pages"),
+    ]
+    assert pods.environment(container(*variables), namespace) == {}
+
+
+@pytest.mark.parametrize(("name", "key"), [("discord", "webhook-url"), ("database", "token")])
+def test_a_required_reference_that_leads_nowhere_is_an_error(namespace: pods.Namespace, name: str, key: str) -> None:
+    with pytest.raises(pods.PodError, match=f"VARIABLE: couldn't find key {key} in Secret {name}"):
+        pods.environment(container(secret("VARIABLE", name, key)), namespace)
+
+
+def test_a_reference_that_the_demo_does_not_know_is_an_error(namespace: pods.Namespace) -> None:
+    source = k8s.V1EnvVarSource(field_ref=k8s.V1ObjectFieldSelector(field_path="status.podIP"))
+    with pytest.raises(pods.PodError, match="POD_IP"):
+        pods.environment(container(k8s.V1EnvVar(name="POD_IP", value_from=source)), namespace)
+
+
+# The scheduler's part, with two steps made of a line of Python each.
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pods, "TASKS", tmp_path)
+    return tmp_path
+
+
+def make_dag(tasks: Path, code: str, **settings: object) -> DAG:
+    for name, program in {"first_step": code, "second_step": "print('second')"}.items():
+        (tasks / name).mkdir()
+        (tasks / name / f"{name}.py").write_text(program)
+        (tasks / name / "Dockerfile").write_text(f'FROM scratch\nUSER 1\nENTRYPOINT ["python", "-m", "{name}"]\n')
+    with DAG("made_here", schedule=None, params={"word": "hello"}) as dag:
+        first = KubernetesPodOperator(task_id="first", image="example:5000/x/first-step:1", **settings)
+        second = KubernetesPodOperator(task_id="second", image="x/second-step@sha256:12")
+        first >> second
+    return dag
+
+
+def run(dag: DAG, namespace: pods.Namespace) -> tuple[list[pods.Step], list[str]]:
+    lines: list[str] = []
+    return list(pods.run(dag, namespace, lambda task_id, line: lines.append(f"{task_id}: {line}"))), lines
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("print('done')", [("first", "success", 0), ("second", "success", 0)]),
+        ("raise SystemExit(99)", [("first", "skipped", 99), ("second", "skipped", None)]),
+        ("raise SystemExit(75)", [("first", "failed", 75), ("second", "upstream_failed", None)]),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            [("first", "failed", 137), ("second", "upstream_failed", None)],
+        ),
+    ],
+)
+def test_the_exit_code_decides_the_state(
+    tasks: Path, namespace: pods.Namespace, code: str, expected: list[tuple[str, str, int | None]]
+) -> None:
+    steps, _ = run(make_dag(tasks, code, skip_on_exit_code=99), namespace)
+    assert [(step.task_id, step.state, step.exit_code) for step in steps] == expected
+
+
+def test_a_step_gets_its_own_environment_and_nothing_of_ours(
+    tasks: Path, namespace: pods.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_OURS", "x")
+    code = "import os, sys; print(sorted(set(os.environ) - {'LC_CTYPE', '__CF_USER_TEXT_ENCODING'}), *sys.argv[1:])"
+    variables = [secret("PGHOST", "database", "host"), k8s.V1EnvVar(name="WORD", value="{{ params.word }}")]
+    dag = make_dag(tasks, code, env_vars=variables, arguments=["{{ params.word }}"])
+    for word in ("hello", "bye"):  # what is rendered for one run must not be there in the next
+        dag.params["word"] = word
+        _, lines = run(dag, namespace)
+        assert lines == [f"first: ['PATH', 'PGHOST', 'WORD'] {word}", "second: second"]
+
+
+def test_the_pods_own_command_comes_before_the_images(tasks: Path, namespace: pods.Namespace) -> None:
+    _, lines = run(make_dag(tasks, "", cmds=["python", "-c", "print('mine')"]), namespace)
+    assert lines[0] == "first: mine"
+
+
+def test_a_pod_that_cannot_start_fails_and_says_why(tasks: Path, namespace: pods.Namespace) -> None:
+    steps, lines = run(make_dag(tasks, "", env_vars=[secret("TOKEN", "nowhere", "key")]), namespace)
+    assert [(step.state, step.exit_code) for step in steps] == [("failed", None), ("upstream_failed", None)]
+    assert lines == ["first: TOKEN: couldn't find key key in Secret nowhere"]
+
+
+def test_an_image_without_an_entry_point_fails_and_says_why(tasks: Path, namespace: pods.Namespace) -> None:
+    dag = make_dag(tasks, "")
+    (tasks / "first_step" / "Dockerfile").write_text("FROM scratch\n")
+    steps, _ = run(dag, namespace)
+    assert "ENTRYPOINT" in steps[0].reason
+
+
+def test_a_failed_step_is_told_without_its_time(tasks: Path, namespace: pods.Namespace) -> None:
+    code = "print('2026-11-24T07:20:05Z ERROR Nothing there: wait.'); raise SystemExit(75)"
+    steps, _ = run(make_dag(tasks, code), namespace)
+    assert steps[0].reason == "Nothing there: wait."
+
+
+# The first line.
+
+
+@pytest.fixture
+def standins() -> Iterator[tuple[LaunchLibrary, Discord]]:
+    with LaunchLibrary() as library, Discord() as discord:
+        yield library, discord
+
+
+@pytest.fixture
+def real() -> Iterator[tuple[LaunchLibrary, Discord]]:
+    """Two more, to be the real ones."""
+    with LaunchLibrary() as library, Discord() as discord:
+        yield library, discord
+
+
+def settings_of(library: LaunchLibrary, discord: Discord) -> dict[str, str]:
+    return {"LAUNCH_LIBRARY_URL": library.upcoming_url + "?mode=normal", "DISCORD_WEBHOOK_URL": discord.webhook_url}
+
+
+def test_real_services_that_answer_are_used(
+    standins: tuple[LaunchLibrary, Discord], real: tuple[LaunchLibrary, Discord]
+) -> None:
+    chosen = services.choose(settings_of(*real), *standins, replay=False)
+    assert chosen.summary == (f"Launch Library: {real[0].upcoming_url}. Discord: the webhook of DISCORD_WEBHOOK_URL.")
+    assert (chosen.upcoming_url, chosen.webhook_url) == (real[0].upcoming_url + "?mode=normal", real[1].webhook_url)
+    assert (chosen.real_library, chosen.real_webhook) == (True, True)
+    assert real[0].requests[0].path == "/2.3.0/api-throttle/"  # which does not count towards the limit
+
+
+def test_the_token_is_tried_too(standins: tuple[LaunchLibrary, Discord], real: tuple[LaunchLibrary, Discord]) -> None:
+    real[0].faults.append(Answer(401, {"detail": "Invalid token."}))
+    settings = settings_of(*real) | {"LAUNCH_LIBRARY_TOKEN": "t0ken"}
+    chosen = services.choose(settings, *standins, replay=False)
+    assert real[0].requests[0].headers["Authorization"] == "Token t0ken"
+    assert "Launch Library: a stand-in, as the real one answers 401." in chosen.summary
+    assert chosen.token == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        ({}, ["as LAUNCH_LIBRARY_URL is not set.", "as DISCORD_WEBHOOK_URL is not set."]),
+        ({"LAUNCH_LIBRARY_URL": "https://x.invalid/launches"}, ["names no version such as /2.3.0/"]),
+        ({"LAUNCH_LIBRARY_URL": "http://127.0.0.1:1/2.3.0/x/"}, ["does not answer (ConnectionError)"]),
+        ({"DISCORD_WEBHOOK_URL": "http://127.0.0.1:1/1/hush"}, ["must not look like news in a real channel"]),
+    ],
+)
+def test_else_stand_ins_are_used_and_the_line_says_why(
+    standins: tuple[LaunchLibrary, Discord], settings: dict[str, str], sentences: list[str]
+) -> None:
+    chosen = services.choose(settings, *standins, replay=False)
+    assert (chosen.upcoming_url, chosen.webhook_url) == (standins[0].upcoming_url, standins[1].webhook_url)
+    assert (chosen.real_library, chosen.real_webhook) == (False, False)
+    assert chosen.summary.count("a stand-in, ") == 2
+    assert all(sentence in chosen.summary for sentence in sentences)
+    assert "\n" not in chosen.summary
+    assert "hush" not in chosen.summary
+
+
+def test_a_replay_asks_no_real_service(
+    standins: tuple[LaunchLibrary, Discord], real: tuple[LaunchLibrary, Discord]
+) -> None:
+    chosen = services.choose(settings_of(*real), *standins, replay=True)
+    assert (chosen.upcoming_url, chosen.webhook_url) == (standins[0].upcoming_url, standins[1].webhook_url)
+    assert "which replays recorded pages" in chosen.summary
+    assert real[0].requests == real[1].requests == []
+
+
+@pytest.mark.parametrize("bad", ["deleted", "silent"])
+def test_a_webhook_that_does_not_answer_is_not_shown(
+    standins: tuple[LaunchLibrary, Discord], real: tuple[LaunchLibrary, Discord], bad: str
+) -> None:
+    if bad == "deleted":
+        real[1].deleted = True
+    else:
+        real[1].faults.append(NO_ANSWER)
+    chosen = services.choose(settings_of(*real), *standins, replay=False)
+    assert chosen.webhook_url == standins[1].webhook_url
+    assert ("answers 404" if bad == "deleted" else "does not answer (ConnectionError)") in chosen.summary
+    assert "stand-in-token" not in chosen.summary
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCORD_WEBHOOK_URL", "from the environment")
+    (tmp_path / ".env").write_text(
+        "# DISCORD=x\nDISCORD_WEBHOOK_URL=from the file\n\nLAUNCH_LIBRARY_URL = http://x/?a=b\n"
+    )
+    settings = services.read_settings(tmp_path / ".env")
+    assert settings["DISCORD_WEBHOOK_URL"] == "from the environment"
+    assert settings["LAUNCH_LIBRARY_URL"] == "http://x/?a=b"
+    assert "# DISCORD" not in settings
+    assert "DISCORD_WEBHOOK_URL" in services.read_settings(tmp_path / "no file")
+
+
+# The message.
+
+
+def test_a_message_is_shown_as_its_reader_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message, "datetime", Noon)
+    fields = [{"name": "When", "value": f"<t:{int(NOON.timestamp()) + 7200}:F>\n<t:{int(NOON.timestamp()) + 7200}:R>"}]
+    fields += [{"name": "Pad", "value": "[Pad \\[1\\]](https://maps.example.org/1)"}]
+    shown = message.show(
+        {"embeds": [{"title": "H3 | \\*Kōnotori\\*", "fields": fields, "image": {"url": "https://x.example/a.jpg"}}]},
+        [{"embeds": [{"title": "H3 | \\*Kōnotori\\*", "fields": [{"name": "When", "value": "March 2026"}]}]}],
+    )
+    local = f"{NOON.replace(hour=14).astimezone():%H:%M %Z}"
+    assert [line.removeprefix("│").strip() for line in shown.splitlines()[1:-1] if line != "│"] == [
+        "H3 | *Kōnotori*",
+        f"When:     Tuesday, 24 November 2026 {local}, in 2 hours",
+        "Pad:      Pad [1] <https://maps.example.org/1>",
+        "[image: https://x.example/a.jpg]",
+        "(edited; it said before:)",
+        "When:     March 2026",
+    ]
+
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+class Noon(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Noon":
+        return cls.fromtimestamp(NOON.timestamp(), tz)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-3600, "1 hour ago"), (59, "in 59 seconds"), (86400 * 3, "in 3 days"), (0, "0 seconds ago")]
+)
+def test_a_countdown_is_told_in_words(monkeypatch: pytest.MonkeyPatch, seconds: int, words: str) -> None:
+    monkeypatch.setattr(message, "datetime", Noon)
+    assert message.moment(int(NOON.timestamp()) + seconds, "R") == words
+
+
+# The whole program.
+
+
+def demo(**settings: str) -> "subprocess.Popen[str]":
+    always = {"LAUNCH_LIBRARY_URL": "", "DISCORD_WEBHOOK_URL": "", "LAUNCH_LIBRARY_TOKEN": "", "PAGES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env=os.environ | always | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def output_of(process: "subprocess.Popen[str]") -> list[str]:
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output
+    return output.splitlines()
+
+
+def test_the_demo_shows_runs_table_changes_and_message() -> None:
+    process = demo()
+    lines = output_of(process)
+    assert process.returncode == 0, "\n".join(lines)
+    assert lines[0].startswith("Launch Library: a stand-in, as ")
+    ends = [line.split()[:5] for line in lines if line.startswith(("  initialize", "  fetch", "  notify"))]
+    good = ["success", "exit", "code", "0"]
+    assert ends == [
+        *([task, *good] for _ in range(2) for task in ("initialize_schema", "fetch_and_store_data", "notify_discord")),
+        ["initialize_schema", *good],
+        ["fetch_and_store_data", *good],
+        ["notify_discord", "skipped", "exit", "code", "99"],
+    ]
+    heading = lines.index("SELECT id, launch_id, name, net, image_url FROM rocket_launches;")
+    assert [column.strip() for column in lines[heading + 2].split("|")] == [
+        "id",
+        "launch_id",
+        "name",
+        "net",
+        "image_url",
+    ]
+    assert "(12 rows)" in lines
+    changes = lines[lines.index("What changed") :]
+    assert {"net", "status", "name", "image_url"} <= {cell.strip() for line in changes for cell in line.split(" | ")}
+    shown = changes[changes.index("The message") :]
+    assert "│ Falcon 9 Block 5 | Starlink Group 17-42" in shown
+    before = shown.index("│ (edited; it said before:)")
+    assert "│ Status:   To be confirmed" in shown[:before]
+    assert "│ Status:   Go for launch" in shown[before:]
+
+
+def test_with_real_services_the_demo_runs_once(real: tuple[LaunchLibrary, Discord]) -> None:
+    process = demo(**settings_of(*real))
+    lines = output_of(process)
+    assert process.returncode == 0, "\n".join(lines)
+    assert sum("notify_discord" in line for line in lines) == 1
+    (posted,) = real[1].messages
+    assert f"│ {posted.body['embeds'][0]['title'].replace(chr(92), '')}" in lines
+    assert not any("stand-in-token" in line for line in lines)
+
+
+def test_a_failing_step_ends_the_demo_and_is_told_last(real: tuple[LaunchLibrary, Discord]) -> None:
+    real[0].page = b"<html>"
+    process = demo(**settings_of(*real))
+    lines = output_of(process)
+    assert process.returncode == 1
+    assert lines[-1].startswith("fetch_and_store_data failed: ")
+    assert any(line.split()[:2] == ["notify_discord", "upstream_failed"] for line in lines)
+
+
+def launch(name: str, net: str) -> dict[str, Any]:
+    return {
+        "id": "8ffb4866-43c9-46c1-aaac-05bd37891b0a",
+        "name": name,
+        "net": net,
+        "net_precision": {"id": 0, "name": "Second"},
+        "status": {"id": 1, "name": "Go for Launch", "abbrev": "Go"},
+        "last_updated": "2025-05-03T00:00:00Z",
+        "image": None,
+    }
+
+
+def test_a_replay_runs_the_dag_for_each_page_in_order(tmp_path: Path) -> None:
+    pages = {
+        "20250503T191502Z": {},
+        "20250503T192748Z": {"results": [launch("Vega | One", "2025-05-04T08:53:50Z")]},
+        "20250504T033258Z": {"results": [launch("Vega | Two", "2025-05-04T09:53:50Z")]},
+    }
+    for name, page in reversed(pages.items()):
+        (tmp_path / f"{name}.json").write_text(json.dumps(page))
+    process = demo(PAGES=str(tmp_path))
+    lines = output_of(process)
+    assert process.returncode == 0, "\n".join(lines)
+    assert "which replays recorded pages" in lines[0]
+    runs = [line.partition(" s  ") for line in lines if line.startswith("2025")]
+    assert [name.split(".")[0] for name, _, _ in runs] == list(pages)
+    assert runs[0][2].startswith("fetch_and_store_data failed with 65: ")
+    assert runs[1][2] == "seen   1, added   1, changed   0; posted 1, edited 0"
+    assert runs[2][2] == "seen   1, added   0, changed   1; posted 0, edited 1"
+    assert lines[-4:] == [
+        "Failed:   1; 1 fetch_and_store_data with 65",
+        "Launches: 1",
+        "Changes:  2; 1 name; 1 net",
+        "Messages: 1 posted; edits: 1",
+    ]
+
+
+@pytest.mark.parametrize("folder", ["there/is/none", ""])
+def test_a_folder_without_pages_is_refused(tmp_path: Path, folder: str) -> None:
+    process = demo(PAGES=str(tmp_path / folder))
+    (line,) = output_of(process)
+    assert process.returncode == 2
+    assert str(tmp_path / folder) in line
+
+
+@pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, "Airflow has"), (signal.SIGTERM, "    ")])
+def test_the_demo_can_be_stopped_and_leaves_nothing_behind(number: signal.Signals, at: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="d") as folder:  # short, for the path of a Unix socket
+        Path(folder).chmod(0o711)  # PostgreSQL may be another user
+        process = demo(TMPDIR=folder)
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith(at):
+                break
+        process.send_signal(number)
+        assert output_of(process)[-1].startswith("Stopped: ")
+        assert process.returncode == 130
+        assert list(Path(folder).iterdir()) == []

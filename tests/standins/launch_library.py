@@ -1,0 +1,131 @@
+"""A stand-in for the Launch Library: a page of our own in the shape of 2.3.0, or a recorded one, byte for byte.
+
+`upcoming-2.3.0.json` is a page as the published description has it, except that its times are ISO 8601 durations, so
+that there is always something upcoming: `net` and `last_updated` count from the start of the stand-in, the window
+from `net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z.
+`slipped-2.3.0.json` says, by a launch's id, what is different some hours later.
+
+In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.page`, `.faults`. As
+a program: `python -m tests.standins.launch_library`; `PUT /control` takes `{"scenario": "slipped"}` besides faults.
+"""
+
+import json
+import re
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.standins.server import Answer, Request, StandIn, serve
+
+FOLDER = Path(__file__).parent
+UPCOMING = {
+    "2.3.0": "/2.3.0/launches/upcoming/",
+    "2.2.0": "/2.2.0/launch/upcoming/",
+    "2.0.0": "/2.0.0/launch/upcoming/",
+}
+DURATION = re.compile(r"(-?)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+
+class LaunchLibrary(StandIn):
+    """The list of upcoming launches. `page`, where set, is what it answers to every version's address."""
+
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.started_at = datetime.now(UTC).replace(second=0, microsecond=0)
+        self.scenario = "upcoming"
+        self.page: bytes | None = None
+        super().__init__(port, host)
+        self.upcoming_url = self.url + UPCOMING["2.3.0"]
+
+    def state(self) -> dict[str, Any]:
+        """Return the requests and the scenario."""
+        return super().state() | {"scenario": self.scenario}
+
+    def control(self, orders: dict[str, Any]) -> None:
+        """Take `scenario` besides the faults."""
+        scenario = orders.pop("scenario", self.scenario)
+        if scenario not in ("upcoming", "slipped"):
+            raise TypeError(f"no scenario {scenario}")
+        self.scenario = scenario
+        super().control(orders)
+
+    def answer(self, request: Request) -> Answer:
+        """Answer as the Launch Library does."""
+        if request.path.endswith("/api-throttle/"):
+            return Answer(
+                200,
+                {
+                    "your_request_limit": 15,
+                    "limit_frequency_secs": 3600,
+                    "current_use": 0,
+                    "next_use_secs": 0,
+                    "ident": "stand-in",
+                },
+            )
+        if self.page is not None and request.path in UPCOMING.values():
+            return Answer(200, self.page)
+        if request.path != UPCOMING["2.3.0"]:
+            return Answer(404, {"detail": "Not found."})
+        launches = self.launches()
+        limit, offset = min(int(request.query.get("limit", 10)), 100), int(request.query.get("offset", 0))
+
+        def link(to: int) -> str:
+            query = urlencode(request.query | {"limit": limit, "offset": to})
+            return f"http://{request.headers['Host']}{request.path}?{query}"
+
+        following, previous = offset + limit, max(offset - limit, 0)
+        body = {
+            "count": len(launches),
+            "next": link(following) if following < len(launches) else None,
+            "previous": link(previous) if offset else None,
+            "results": launches[offset:following],
+        }
+        return Answer(200, body)
+
+    def launches(self) -> list[dict[str, Any]]:
+        """Return the launches of the scenario, the nearest first."""
+        launches = json.loads((FOLDER / "upcoming-2.3.0.json").read_text())["results"]
+        if self.scenario != "upcoming":
+            changes = json.loads((FOLDER / f"{self.scenario}-2.3.0.json").read_text())
+            launches = [launch | changes.get(launch["id"], {}) for launch in launches]
+        return sorted((dated(launch, self.started_at) for launch in launches), key=lambda launch: str(launch["net"]))
+
+
+def dated(launch: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return a launch with times instead of durations."""
+    net = to_precision(now + duration(launch["net"]), launch["net_precision"]["id"])
+    precision = launch["net_precision"]
+    if precision["abbrev"].startswith("Q"):
+        quarter = (net.month - 1) // 3 + 1
+        precision = {"id": 7 + quarter, "name": f"Quarter {quarter}", "abbrev": f"Q{quarter}", "description": ""}
+    times = {
+        "net": net,
+        "window_start": net + duration(launch["window_start"]),
+        "window_end": net + duration(launch["window_end"]),
+        "last_updated": now + duration(launch["last_updated"]),
+    }
+    return launch | {"net_precision": precision} | {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in times.items()}
+
+
+def duration(text: str) -> timedelta:
+    """Read an ISO 8601 duration of days, hours, minutes and seconds."""
+    sign, *numbers = DURATION.fullmatch(text).groups()  # type: ignore[union-attr]
+    days, hours, minutes, seconds = (int(number or 0) for number in numbers)
+    return timedelta(days, seconds, 0, 0, minutes, hours) * (-1 if sign else 1)
+
+
+def to_precision(time: datetime, precision: int) -> datetime:
+    """Bring a time to the Launch Library's convention for a precision."""
+    if precision <= 1:
+        return time
+    if precision == 2:
+        return time.replace(minute=0, second=0)
+    if precision > 6:
+        last_month = {7: time.month, 14: 12}.get(precision, (time.month + 2) // 3 * 3)  # else a quarter
+        time = time.replace(month=last_month, day=monthrange(time.year, last_month)[1])
+    return time.replace(hour=0, minute=0, second=0)
+
+
+if __name__ == "__main__":
+    serve(LaunchLibrary, "A stand-in for the Launch Library")
