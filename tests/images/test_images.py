@@ -1,0 +1,280 @@
+"""The tasks' images: how they are named, what is in them, and that they run with as little as the cluster grants."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.standins.launch_library import LaunchLibrary
+
+if TYPE_CHECKING:
+    from tests.conftest import Database
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("init_schema", "fetch", "notify")
+BASE = "python:3.13-slim-trixie"
+# What the DAG's pods are confined to; the user is the image's own.
+CONFINED = ["--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "host"]
+NOWHERE = {"PGHOST": "127.0.0.1", "PGPORT": "9", "PGUSER": "nobody"}  # discard: no PostgreSQL is there
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Docker's host network is this machine's on Linux only")
+each_task = pytest.mark.parametrize("task", TASKS)
+
+
+def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False)
+
+
+def docker_run(image: str, *arguments: str, entrypoint: str | None = None, **env: str) -> list[str]:
+    """Return the command that runs an image, confined."""
+    options = [option for name, value in env.items() for option in ("--env", f"{name}={value}")]
+    if entrypoint:
+        options += ["--entrypoint", entrypoint]
+    return ["docker", "run", *CONFINED, *options, image, *arguments]
+
+
+def inside(image: str, *command: str) -> str:
+    """Run another program than the task in its image, and return what it prints."""
+    result = run(*docker_run(image, *command[1:], entrypoint=command[0]))
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def references(script: Path, **env: str) -> dict[str, str]:
+    """Return what `k8s/images` says, by task."""
+    result = run(script, **env)
+    assert result.returncode == 0, result.stderr
+    lines = dict(line.split("=", 1) for line in result.stdout.splitlines())
+    return {name.removeprefix("IMAGE_").lower(): reference for name, reference in lines.items()}
+
+
+def sources(task: str) -> set[str]:
+    """Return the files of a task's package."""
+    folder = ROOT / "tasks" / task
+    files = (path for path in (folder / task).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)) for path in files}
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """The images by task, built if they are not there yet."""
+    if not shutil.which("docker") or run("docker", "info").returncode:
+        pytest.skip("no Docker here, or it does not answer")
+    if run("docker", "image", "inspect", BASE).returncode and run("docker", "pull", "--quiet", BASE).returncode:
+        pytest.skip(f"{BASE} cannot be pulled: k8s/offline/build python makes a stand-in")
+    built = run(ROOT / "k8s" / "images", "build")
+    assert built.returncode == 0, built.stderr
+    return references(ROOT / "k8s" / "images")
+
+
+# What they are called
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of all that goes into the images, outside of the repository; the path is that of its script."""
+    shutil.copytree(ROOT / "tasks", tmp_path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "k8s").mkdir()
+    return Path(shutil.copy2(ROOT / "k8s" / "images", tmp_path / "k8s"))
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path) -> Callable[[str], str]:
+    """Put a script in the place of `docker`; the result is the PATH that finds it."""
+
+    def make(body: str) -> str:
+        (tmp_path / "bin").mkdir()
+        program = tmp_path / "bin" / "docker"
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        return f"{program.parent}:{os.environ['PATH']}"
+
+    return make
+
+
+def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str], str]) -> None:
+    printed = run(ROOT / "k8s" / "images", PATH=fake_docker("exit 1")).stdout  # they need no Docker
+    assert re.fullmatch(
+        r"IMAGE_INIT_SCHEMA=rocket-launches/init-schema:[0-9a-f]{12}\n"
+        r"IMAGE_FETCH=rocket-launches/fetch:[0-9a-f]{12}\n"
+        r"IMAGE_NOTIFY=rocket-launches/notify:[0-9a-f]{12}\n",
+        printed,
+    )
+
+
+def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
+    cache = copy.parents[1] / "tasks" / "fetch" / "fetch" / "__pycache__"
+    cache.mkdir()
+    (cache / "left.cpython-311.pyc").touch()
+    (cache.parents[1] / "notes.txt").touch()  # beside the package: goes into no image
+    os.utime(copy.parents[1] / "tasks" / "fetch" / "Dockerfile", (0, 0))
+    assert references(copy) == references(ROOT / "k8s" / "images")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Dockerfile",
+        ".dockerignore",
+        "requirements.txt",
+        "init_schema/schema.py",
+        "init_schema/migrations/env.py",
+        "init_schema/new file.sql",
+    ],
+)
+def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
+    before = references(copy)
+    with (copy.parents[1] / "tasks" / "init_schema" / name).open("a") as file:
+        file.write("\n")
+    after = references(copy)
+    assert [task for task in TASKS if after[task] != before[task]] == ["init_schema"]
+
+
+def test_a_renamed_file_changes_the_tag(copy: Path) -> None:
+    before = references(copy)
+    package = copy.parents[1] / "tasks" / "fetch" / "fetch"
+    (package / "store.py").rename(package / "shop.py")
+    assert references(copy)["fetch"] != before["fetch"]
+
+
+def tools(folder: Path, *names: str) -> str:
+    """Return a PATH that finds these programs alone."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return str(folder)
+
+
+@pytest.mark.skipif(not shutil.which("shasum"), reason="no shasum here")
+def test_the_tags_are_the_same_where_shasum_is_all_there_is(copy: Path, tmp_path: Path) -> None:
+    path = tools(tmp_path / "tools", "bash", "dirname", "find", "perl", "shasum", "sort", "tr", "xargs")
+    assert references(copy, PATH=path) == references(copy)
+
+
+def test_there_is_no_tag_without_a_hash(copy: Path, tmp_path: Path) -> None:
+    (copy.parents[1] / "tasks" / "notify" / "requirements.txt").unlink()
+    assert run(copy).returncode != 0
+    path = tools(tmp_path / "tools", "bash", "dirname", "find", "sort", "tr", "xargs")
+    result = run(copy, PATH=path)
+    assert result.returncode != 0
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("docker", "advice"),
+    [
+        ("exit 1", "Docker does not answer"),
+        ('case $1 in info) ;; *) echo "$@" >&2; exit 1; esac', "k8s/offline/build python"),
+    ],
+)
+def test_build_says_what_is_missing(fake_docker: Callable[[str], str], docker: str, advice: str) -> None:
+    result = run(ROOT / "k8s" / "images", "build", PATH=fake_docker(docker))
+    assert result.returncode == 1
+    assert advice in result.stderr.splitlines()[-1]
+
+
+def test_what_is_there_is_not_built_again(images: dict[str, str]) -> None:
+    result = run(ROOT / "k8s" / "images", "build")
+    lines = result.stdout.splitlines()
+    assert [line.split(",")[0] for line in lines] == list(images.values())
+    assert all(line.endswith("MB, there") for line in lines)
+    assert result.stderr == ""
+
+
+# What is in them
+
+
+@each_task
+def test_configuration(images: dict[str, str], task: str) -> None:
+    [inspected] = json.loads(run("docker", "image", "inspect", images[task]).stdout)
+    config = inspected["Config"]
+    user, _, group = config["User"].partition(":")
+    assert int(user) > 0  # a number, so that Kubernetes can check runAsNonRoot
+    assert int(group) > 0
+    assert config["Entrypoint"] == ["python", "-m", task]
+    assert not config.get("Cmd")
+    assert not config.get("ExposedPorts")
+    assert {"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"} <= set(config["Env"])
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == images[task].partition(":")[0]
+    assert labels["org.opencontainers.image.description"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+@each_task
+def test_the_folder_holds_the_package_and_its_bytecode_alone(images: dict[str, str], task: str) -> None:
+    paths = [Path(line).relative_to("/app") for line in inside(images[task], "find", "/app", "-type", "f").splitlines()]
+    bytecode = {path for path in paths if path.suffix == ".pyc"}
+    assert {str(path) for path in paths if path not in bytecode} == sources(task)
+    assert bytecode == {
+        Path(source).parent / "__pycache__" / f"{Path(source).stem}.cpython-313.pyc"
+        for source in sources(task)
+        if source.endswith(".py")
+    }
+
+
+@each_task
+def test_the_environment_holds_what_is_locked_and_no_installer(images: dict[str, str], task: str) -> None:
+    found = inside(images[task], "find", "/venv", "-name", "*.dist-info").splitlines()
+    installed = {tuple(Path(path).stem.replace("_", "-").rsplit("-", 1)) for path in found}
+    locked = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "tasks" / task / "requirements.txt").read_text(), re.MULTILINE)
+    assert installed == set(locked)
+    assert "pip" not in inside(images[task], "ls", "/venv/bin")
+
+
+@each_task
+def test_nothing_that_runs_can_be_changed_by_the_task(images: dict[str, str], task: str) -> None:
+    writable = "/app /venv ! -type l ( ! -user root -o -perm /022 )"  # whether or not the root is read-only
+    assert inside(images[task], "find", *writable.split()) == ""
+
+
+@each_task
+def test_nothing_is_compiled_at_the_start(images: dict[str, str], task: str) -> None:
+    result = run(*docker_run(images[task], "-v", "-c", f"import {task}.__main__", entrypoint="python"))
+    loaded = re.findall(r"^# code object from '?([^'\n]+)", result.stderr, re.MULTILINE)
+    assert any(f"/app/{task}/" in path for path in loaded)
+    assert [path for path in loaded if not path.endswith(".pyc")] == []
+
+
+# That they run
+
+
+@on_linux
+def test_they_run_confined(images: dict[str, str], empty_database: "Database") -> None:
+    def step(task: str, **env: str) -> tuple[int, str]:
+        result = run(*docker_run(images[task], **empty_database.env(task), **env))
+        assert result.stderr == ""
+        return result.returncode, result.stdout.splitlines()[-1]
+
+    code, last_line = step("init_schema")
+    assert code == 0, last_line
+
+    with LaunchLibrary() as library:
+        code, last_line = step("fetch", LAUNCH_LIBRARY_URL=library.upcoming_url)
+    assert code == 0, last_line
+    launches = len(library.launches())
+    assert f"Stored {launches} launches: {launches} added" in last_line
+    assert empty_database.query("SELECT count(*) FROM rocket_launches") == [(launches,)]
+
+    code, last_line = step("notify")  # with no webhook: nothing to say
+    assert code == 99, last_line
+
+
+@on_linux
+@each_task
+def test_sigterm_ends_them(images: dict[str, str], task: str) -> None:
+    """A container's first process gets no signal that it does not ask for, and then waits for SIGKILL."""
+    env = NOWHERE | {"DISCORD_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token"}
+    with subprocess.Popen(docker_run(images[task], **env), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert "Waiting for PostgreSQL" in process.stdout.readline()
+        process.terminate()  # docker passes it on
+        assert "Stopped by SIGTERM" in process.stdout.read().splitlines()[-1]
+    assert process.returncode == 128 + 15
