@@ -7,6 +7,7 @@ away), 78 the configuration is bad, 143 stopped by SIGTERM.
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -40,8 +41,10 @@ class OneLine(logging.Formatter):
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """End as the shell's convention says; what is open is rolled back on the way out."""
-    log.error("Stopped by %s: nothing of this run was stored. Run the step again.", signal.Signals(signum).name)
+    """End as the shell's convention says; what is open is rolled back on the way out.
+
+    Nothing is logged here: the signal may have come in the middle of writing a log line.
+    """
     raise SystemExit(128 + signum)
 
 
@@ -64,7 +67,7 @@ def run() -> None:
     log.info(
         "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d",
         *counts,
-        len(library.requests),
+        sum(request.status == 200 for request in library.requests),
     )
 
 
@@ -84,9 +87,9 @@ def pages_wanted(setting: str) -> int | None:
     """Return how many pages to read, None for all."""
     if setting == "all":
         return None
-    if setting.isdecimal() and int(setting) > 0:
+    if re.fullmatch("[1-9][0-9]{0,5}", setting):
         return int(setting)
-    raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting!r}: give a number of pages, or all.")
+    raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting[:40]!r}: give a number of pages, or all.")
 
 
 def now(setting: str | None) -> datetime:
@@ -95,7 +98,7 @@ def now(setting: str | None) -> datetime:
         return datetime.now(UTC)
     try:
         return datetime.fromisoformat(setting).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
 
 
@@ -123,6 +126,9 @@ def main() -> int:
         failure = error if isinstance(error, Failure) else database.explain(error)
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
         return failure.exit_code
+    except SystemExit:
+        log.error("Stopped by SIGTERM: nothing of this run was stored. Run the step again.")  # noqa: TRY400
+        raise
     return 0
 
 

@@ -39,6 +39,16 @@ class Page(NamedTuple):
     results: list[Any]
 
 
+class Session(requests.Session):
+    """A session that takes a redirect as an answer, and no more.
+
+    With `allow_redirects=False` alone, requests would still read its whole body and parse its target.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no target."""
+
+
 class LaunchLibrary:
     """A client for one address such as https://ll.thespacedevs.com/2.3.0/launches/upcoming/.
 
@@ -47,7 +57,10 @@ class LaunchLibrary:
 
     def __init__(self, url: str, token: str | None) -> None:
         """Take the address of the list, with any filter in its query. Raises Failure (78) if it cannot be one."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(quoted(url))
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise Failure(
                 BAD_CONFIGURATION,
@@ -56,7 +69,7 @@ class LaunchLibrary:
             )
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         self._start = urlunsplit(parts._replace(query=urlencode({"limit": LIMIT} | query), fragment=""))
-        self._session = requests.Session()
+        self._session = Session()
         self._session.headers["User-Agent"] = "rocket-launches/1 (fetch; one request a run)"
         self._session.headers["Accept"] = "application/json"
         if token:
@@ -80,7 +93,10 @@ class LaunchLibrary:
                 return
             url = self._same_host(following)
             if url in asked:
-                raise Failure(BAD_INPUT, f"The page's next link leads back to {url}: nothing was stored.")
+                raise Failure(
+                    BAD_INPUT,
+                    f"The page's next link leads back to {url}: nothing was stored. Check LAUNCH_LIBRARY_URL.",
+                )
             asked.add(url)
 
     def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, bytes]:
@@ -124,7 +140,7 @@ class LaunchLibrary:
                             "check LAUNCH_LIBRARY_URL.",
                         )
                 return response, bytes(body)
-        except (requests.RequestException, TimeoutError) as error:
+        except (requests.RequestException, TimeoutError, ValueError) as error:  # http.client's ValueError: a bad chunk
             raise Failure(
                 TRY_LATER,
                 f"No complete answer from {url}: {innermost(error)}. Nothing was stored; try again later.",
@@ -136,22 +152,32 @@ class LaunchLibrary:
             return seconds
         if found := re.search(rb"available in (\d{1,9}) second", body):
             return float(found[1])
-        with contextlib.suppress(Failure, ValueError, LookupError, TypeError):
-            _, answer = self._exchange(re.sub(r"^(https?://[^/]+/[\d.]+/).*", r"\1api-throttle/", self._start))
-            throttle = json.loads(answer)
-            return float((throttle[0] if isinstance(throttle, list) else throttle)["next_use_secs"])
+        if version := re.match(r"https?://[^/]+/[\d.]+/", self._start):
+            with contextlib.suppress(Failure, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+                _, answer = self._exchange(f"{version[0]}api-throttle/")
+                throttle = json.loads(answer)
+                return max(0.0, float((throttle[0] if isinstance(throttle, list) else throttle)["next_use_secs"]))
         return UNKNOWN_THROTTLE_SECONDS
 
     def _same_host(self, url: str) -> str:
         """Return a page's `next` on our own host; the token goes nowhere else."""
-        ours, theirs = urlsplit(self._start), urlsplit(url)
+        ours = urlsplit(self._start)
+        try:
+            theirs = urlsplit(quoted(url))
+        except ValueError:
+            theirs = urlsplit("")
         if theirs.netloc.lower() != ours.netloc.lower():
             raise Failure(
                 BAD_INPUT,
-                f"The page's next link leads to another host ({theirs.netloc[:255]}): it was not followed and nothing "
+                f"The page's next link leads to another host ({url[:255]!r}): it was not followed and nothing "
                 "was stored. Check LAUNCH_LIBRARY_URL.",
             )
         return urlunsplit(theirs._replace(scheme=ours.scheme, fragment=""))
+
+
+def quoted(url: str) -> str:
+    """Return an address as it is sent, in plain ASCII. Raises ValueError for what is none."""
+    return requests.Request("GET", url).prepare().url or ""
 
 
 def parse(url: str, body: bytes) -> tuple[list[Any], str | None]:
@@ -181,7 +207,7 @@ def parse(url: str, body: bytes) -> tuple[list[Any], str | None]:
 def refuse(response: requests.Response, body: bytes) -> NoReturn:
     """Raise the failure that an HTTP status means."""
     said = f"{response.status_code} {response.reason or ''}".strip()
-    with contextlib.suppress(ValueError, AttributeError):
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
         said += f", {json.loads(body).get('detail') or json.loads(body)}"[:200]
     if response.status_code >= 500 or response.status_code == 408:
         raise Failure(TRY_LATER, f"The Launch Library has a problem ({said}): nothing was stored; try again later.")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
-from fetch.launch import Launch
+from fetch.launch import Launch, clean
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def record_failure(connection: Connection, requests: Sequence[Request], error: s
     """Store a row a request and no launch."""
     with connection, connection.cursor() as cursor:
         requests_json = as_json([asdict(request) for request in requests])
-        cursor.execute(FAILED, {"requests": requests_json, "error": error})
+        cursor.execute(FAILED, {"requests": requests_json, "error": clean(error)})  # it may quote an answer
 
 
 def as_json(rows: list[dict[str, object]]) -> str:

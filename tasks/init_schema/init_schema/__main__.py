@@ -31,8 +31,10 @@ class OneLine(logging.Formatter):
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """End as the shell's convention says; what is open is rolled back on the way out."""
-    log.error("Stopped by %s: nothing was changed. Run the step again.", signal.Signals(signum).name)
+    """End as the shell's convention says; what is open is rolled back on the way out.
+
+    Nothing is logged here: the signal may have come in the middle of writing a log line.
+    """
     raise SystemExit(128 + signum)
 
 
@@ -56,6 +58,9 @@ def main() -> int:
         failure = error if isinstance(error, database.Failure) else database.explain(error)
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
         return failure.exit_code
+    except SystemExit:
+        log.error("Stopped by SIGTERM: nothing was changed. Run the step again.")  # noqa: TRY400  # the same
+        raise
     return 0
 
 

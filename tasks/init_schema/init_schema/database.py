@@ -26,7 +26,15 @@ def first_line(error: psycopg2.Error) -> str:
 
 def is_permanent(error: BaseException) -> bool:
     """Tell whether waiting is useless. libpq gives no SQLSTATE for a connection that failed, only its text."""
-    words = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid ")
+    words = (
+        "authentication failed",
+        "no password supplied",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "permission denied",
+        "not permitted to log in",
+        "invalid ",
+    )
     return any(word in str(error) for word in words)
 
 
@@ -36,7 +44,10 @@ def connect() -> "psycopg2.extensions.connection":
     `DATABASE_WAIT_SECONDS` (60) bounds the wait. Raises Failure: 75 if PostgreSQL is not there by then, 78 if it
     is there and refuses us.
     """
-    seconds = float(os.environ.get("DATABASE_WAIT_SECONDS", "60"))
+    setting = os.environ.get("DATABASE_WAIT_SECONDS") or "60"
+    if not setting.isdecimal():
+        raise Failure(BAD_CONFIGURATION, f"DATABASE_WAIT_SECONDS is {setting!r}: give a number of seconds.")
+    seconds = int(setting)
     waiting = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, psycopg2.OperationalError) and not is_permanent(e)),
         wait=tenacity.wait_exponential(multiplier=0.25, max=5),
@@ -58,7 +69,7 @@ def connect() -> "psycopg2.extensions.connection":
             ) from None
         raise Failure(
             TRY_LATER,
-            f"PostgreSQL did not answer within {seconds:g} s: {first_line(error)}. "
+            f"PostgreSQL did not answer within {seconds} s: {first_line(error)}. "
             "Check that it runs; the next try starts from the beginning.",
         ) from None
     with connection, connection.cursor() as cursor:
@@ -79,4 +90,10 @@ def explain(error: psycopg2.Error) -> Failure:
         return Failure(BAD_CONFIGURATION, f"PostgreSQL: {said}. Use the role that owns the database and its tables.")
     if code[:2] in ("08", "40", "53", "57") or code in ("25006", "55P03"):
         return Failure(TRY_LATER, f"PostgreSQL: {said}. Nothing was changed; the next try starts from the beginning.")
+    if code in ("0A000", "2BP01", "42701", "42703", "42804", "42830"):
+        return Failure(
+            BAD_CONFIGURATION,
+            f"PostgreSQL: {said}. Nothing was changed: a table is not as this step or the original project made it, or "
+            "something of yours, such as a view, depends on it. Drop or rename that, and run the step again.",
+        )
     raise error

@@ -39,8 +39,10 @@ class OneLine(logging.Formatter):
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """End as the shell's convention says; what is open is rolled back on the way out."""
-    log.error("Stopped by %s: run the step again.", signal.Signals(signum).name)
+    """End as the shell's convention says; what is open is rolled back on the way out.
+
+    Nothing is logged here: the signal may have come in the middle of writing a log line.
+    """
     raise SystemExit(128 + signum)
 
 
@@ -60,9 +62,11 @@ def run() -> int:
     with contextlib.closing(database.connect()) as connection:
         store = Store(connection, webhook.id, current)
         store.lock()
-        edited = edit_outdated(store, webhook)
+        edited, refused = edit_outdated(store, webhook)
         following = store.next()
         posted = following is not None and post(store, webhook, following)
+    if refused:
+        raise refused
     if edited or posted:
         log.info("Messages: %d posted, %d edited", posted, edited)
         return 0
@@ -70,8 +74,8 @@ def run() -> int:
     return NOTHING_TO_SAY
 
 
-def edit_outdated(store: Store, webhook: Webhook) -> int:
-    """Bring the messages up to date whose launch has changed; return how many."""
+def edit_outdated(store: Store, webhook: Webhook) -> tuple[int, Refused | None]:
+    """Bring the messages up to date whose launch has changed; return how many, and why one of them is not."""
     edited, refused = 0, None
     for launch in store.outdated():
         try:
@@ -80,10 +84,8 @@ def edit_outdated(store: Store, webhook: Webhook) -> int:
             if failure.exit_code != BAD_INPUT:
                 raise
             log.error("%s: %s", launch.name, failure)  # noqa: TRY400  # a sentence for people
-            refused = failure  # of this message alone: the others are still edited
-    if refused:
-        raise refused
-    return edited
+            refused = failure  # of this message alone: the others are still edited, and the next launch is posted
+    return edited, refused
 
 
 def edit(store: Store, webhook: Webhook, launch: Launch) -> bool:
@@ -145,6 +147,9 @@ def main() -> int:
         failure = error if isinstance(error, Failure) else database.explain(error)
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
         return failure.exit_code
+    except SystemExit:
+        log.error("Stopped by SIGTERM: run the step again.")  # noqa: TRY400  # the same
+        raise
 
 
 if __name__ == "__main__":

@@ -26,7 +26,15 @@ def first_line(error: psycopg2.Error) -> str:
 
 def is_permanent(error: BaseException) -> bool:
     """Tell whether waiting is useless. libpq gives no SQLSTATE for a connection that failed, only its text."""
-    words = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid ")
+    words = (
+        "authentication failed",
+        "no password supplied",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "permission denied",
+        "not permitted to log in",
+        "invalid ",
+    )
     return any(word in str(error) for word in words)
 
 
@@ -36,7 +44,10 @@ def connect() -> "psycopg2.extensions.connection":
     `DATABASE_WAIT_SECONDS` (60) bounds the wait. Raises Failure: 75 if PostgreSQL is not there by then, 78 if it
     is there and refuses us.
     """
-    seconds = float(os.environ.get("DATABASE_WAIT_SECONDS", "60"))
+    setting = os.environ.get("DATABASE_WAIT_SECONDS") or "60"
+    if not setting.isdecimal():
+        raise Failure(BAD_CONFIGURATION, f"DATABASE_WAIT_SECONDS is {setting!r}: give a number of seconds.")
+    seconds = int(setting)
     waiting = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, psycopg2.OperationalError) and not is_permanent(e)),
         wait=tenacity.wait_exponential(multiplier=0.25, max=5),
@@ -58,7 +69,7 @@ def connect() -> "psycopg2.extensions.connection":
             ) from None
         raise Failure(
             TRY_LATER,
-            f"PostgreSQL did not answer within {seconds:g} s: {first_line(error)}. "
+            f"PostgreSQL did not answer within {seconds} s: {first_line(error)}. "
             "Check that it runs; the next try starts from the beginning.",
         ) from None
     with connection, connection.cursor() as cursor:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
 from notify.database import BAD_CONFIGURATION, TRY_LATER, Failure
 
@@ -41,8 +41,12 @@ class Webhook:
 
         Raises Failure (78) for anything else.
         """
-        parts = urlsplit(url)
-        found = re.fullmatch(r"(?:/[\w.-]+)*/webhooks/(\d+)/([\w-]+)/?", parts.path)
+        parts, found = urlsplit(""), None
+        with contextlib.suppress(ValueError):  # of all three: no such port, an empty part of a name, …
+            requests.Request("POST", url).prepare()
+            parts = urlsplit(url)
+            (parts.hostname or "").encode("idna")
+            found = re.fullmatch(r"(?:/[\w.-]+)*/webhooks/(\d+)/([\w-]+)/?", parts.path)
         if parts.scheme not in ("http", "https") or not parts.hostname or not found:
             raise Failure(
                 BAD_CONFIGURATION,
@@ -80,9 +84,9 @@ class Webhook:
             seconds = retry_after(response)
             if self._waited + seconds > THROTTLE_SECONDS:
                 raise Refused(TRY_LATER, f"Discord limits the rate for another {seconds:.0f} s: try again after that.")
-            self._waited += seconds
+            self._waited += max(seconds, 1)  # "0 seconds" must not be asked about for ever
             time.sleep(seconds)
-        if not response.ok:
+        if response.status_code >= 300:
             self._judge(response)
         return response
 
@@ -105,7 +109,7 @@ class Webhook:
             # Never the error's own text: requests puts the address into it.
             what = type(innermost(error)).__name__
             reason = getattr(error.args[0] if error.args else None, "reason", None)
-            if isinstance(reason, NewConnectionError | ConnectTimeoutError | SSLError):
+            if isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError | SSLError):
                 raise Refused(TRY_LATER, f"Discord cannot be reached ({what}): try again later.") from None
             raise Unanswered(
                 TRY_LATER,
@@ -142,11 +146,12 @@ class Webhook:
 
 def retry_after(response: requests.Response) -> float:
     """Return the seconds to wait: by the body, else the header. Cloudflare's 429 is HTML and may have neither."""
-    with contextlib.suppress(ValueError, LookupError, TypeError):
-        return float(response.json()["retry_after"])
+    seconds = -1.0
     with contextlib.suppress(ValueError):
-        return float(response.headers.get("Retry-After", ""))
-    return THROTTLE_SECONDS + 1
+        seconds = float(response.headers.get("Retry-After", ""))
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        seconds = float(response.json()["retry_after"])
+    return seconds if seconds >= 0 else THROTTLE_SECONDS + 1  # also of NaN
 
 
 def innermost(error: BaseException) -> BaseException:

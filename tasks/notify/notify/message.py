@@ -35,7 +35,7 @@ def build(launch: Launch) -> dict[str, Any]:
     """Return the body for Discord's "Execute Webhook" and "Edit Webhook Message"."""
     status, color = STATUSES.get(launch.status or "", (escape(launch.status or "Unknown", VALUE), GREY))
     embed: dict[str, Any] = {
-        "title": escape(launch.name, TITLE),
+        "title": escape(launch.name, TITLE) or "Launch without a name",
         "color": color,
         "fields": [
             {"name": name, "value": value, "inline": name not in ("When", "Pad", "Webcast")}
@@ -133,7 +133,7 @@ def plain(text: str) -> str:
 def escape(text: str, limit: int) -> str:
     """Return a text that Discord shows as it is: no formatting, mention, emoji name, or link made of an address."""
     text = re.sub(r"([\\*_~|`<>\[\]()@:])", r"\\\1", plain(text))
-    return cut(re.sub(r"^([#+-]|\d+(?=\.))", r"\\\1", text), limit)
+    return cut(re.sub(r"^(\d*)([#+.-])", r"\1\\\2", text), limit)
 
 
 def cut(text: str, limit: int) -> str:
@@ -157,6 +157,7 @@ def is_link(url: object) -> bool:
         return False
     try:
         parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -164,4 +165,5 @@ def is_link(url: object) -> bool:
 
 def link(text: str, url: str | None) -> str | None:
     """Return a Markdown link; a bracket in the address would end it too early."""
-    return f"[{text}]({quote(url, safe=LINK_SAFE)})" if url and is_link(url) else None
+    address = quote(url or "", safe=LINK_SAFE)
+    return f"[{text}]({address})" if is_link(url) and len(address) <= LINK else None

@@ -47,7 +47,7 @@ NEXT = f"""
     FROM upcoming AS r
     LEFT JOIN notifications AS n ON n.launch_id = r.launch_id AND n.webhook_id = %(webhook_id)s
     WHERE r.up_at > %(now)s
-        AND r.last_seen_at = (SELECT max(last_seen_at) FROM upcoming)
+        AND r.last_seen_at = (SELECT max(last_seen_at) FROM rocket_launches)
         AND coalesce(r.status, '') NOT IN
             ('Hold', 'In Flight', 'Success', 'Failure', 'Partial Failure', 'Payload Deployed')
     ORDER BY r.up_at, r.net, r.launch_id
@@ -69,7 +69,7 @@ POSTED = """
     UPDATE notifications SET message_id = %(message_id)s, posted_at = %(now)s, attempted_at = NULL
     WHERE launch_id = %(launch_id)s
 """
-REFUSED = "UPDATE notifications SET attempted_at = NULL WHERE launch_id = %(launch_id)s"
+REFUSED = "UPDATE notifications SET attempted_at = %(earlier)s WHERE launch_id = %(launch_id)s"
 EDITED = "UPDATE notifications SET facts = %(facts)s, edited_at = %(now)s WHERE launch_id = %(launch_id)s"
 GONE = "UPDATE notifications SET message_id = NULL WHERE launch_id = %(launch_id)s"
 
@@ -121,8 +121,8 @@ class Store:
         self._execute(POSTED, launch, message_id=message_id)
 
     def refused(self, launch: Launch) -> None:
-        """Take an attempt back: Discord did not take the message."""
-        self._execute(REFUSED, launch)
+        """Take an attempt back: Discord did not take the message. What became of an earlier one is still unknown."""
+        self._execute(REFUSED, launch, earlier=launch.attempted_at)
 
     def edited(self, launch: Launch) -> None:
         """Keep what the message shows now."""
@@ -137,7 +137,7 @@ class Store:
             cursor.execute(query, self._always)
             return [Launch(*row) for row in cursor.fetchall()]
 
-    def _execute(self, statement: str, launch: Launch, **values: str) -> None:
+    def _execute(self, statement: str, launch: Launch, **values: object) -> None:
         with self._connection, self._connection.cursor() as cursor:
             facts = json.dumps(launch.facts)
             cursor.execute(statement, {"launch_id": launch.launch_id, "facts": facts} | self._always | values)

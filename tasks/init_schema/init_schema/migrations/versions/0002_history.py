@@ -120,7 +120,7 @@ def downgrade() -> None:
             ALTER details TYPE json,
             ALTER id DROP IDENTITY,
             ALTER id TYPE integer;
-        CREATE SEQUENCE rocket_launches_id_seq OWNED BY rocket_launches.id;
+        CREATE SEQUENCE rocket_launches_id_seq AS integer OWNED BY rocket_launches.id;
         ALTER TABLE rocket_launches ALTER id SET DEFAULT nextval('rocket_launches_id_seq');
         SELECT setval('rocket_launches_id_seq', max(id)) FROM rocket_launches;
         COMMENT ON COLUMN rocket_launches.launch_id IS NULL;

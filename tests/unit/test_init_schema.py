@@ -1,0 +1,607 @@
+"""initialize_schema against a real PostgreSQL: up, down, twice, at once, adopting, and the bad days."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+import pytest
+
+from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+from init_schema import database as init_database
+from init_schema import schema
+from tests.conftest import ROOT, Database, run_step
+from tests.standins.launch_library import LaunchLibrary
+
+NEW_YORK = "America/New_York"
+TABLES = {"alembic_version", "fetches", "launch_changes", "notifications", "rocket_launches"}
+PROMISED = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
+
+# What the original project may have stored: launch_id, name, net, image_url, details.
+ORIGINAL = [
+    ("12345", "Falcon 9 | One", "2025-01-17 06:00:00", "https://example.org/1.png", '{"rocket": "Falcon 9"}'),
+    ("2", "a fraction, and the hour that New York skips", "2025-03-09 02:30:00.123456", None, "{}"),
+    ("3", "null details, no date", None, None, None),
+    (None, "null launch_id", "2025-07-01 12:00:00", None, "{}"),
+    (None, "another one", "2025-07-01 12:00:00", None, "{}"),
+    ("6", None, "2025-07-01 12:00:00", "https://example.org/6.png", '{"no": "name"}'),
+    (None, None, None, None, None),
+    ("8", "an escaped NUL", None, None, r'{"mission": "\u0000", "n": 1}'),
+    ("9", "a lone surrogate", None, None, r'{"mission": "\ud800"}'),
+    ("10", "a whole surrogate pair", None, None, r'{"mission": "\ud83d\ude80"}'),
+    ("11", "a key twice", None, None, '{"a": 1, "a": 2}'),
+    ("12", "an array", None, None, "[1, 2]"),
+    ("13", "JSON's null", None, None, "null"),
+    ("14", "''; DROP TABLE rocket_launches; -- %s :name", None, None, '"a string"'),
+    ("15", "a number that no float holds", None, None, '{"n": 123456789012345678901234567890.5}'),
+]
+
+
+def create_original(database: Database, text: str = "text", rows: list[tuple[str | None, ...]] | None = None) -> None:
+    """Make the original project's table as the owner's role did, with a gap in its ids."""
+    create = f"""
+        SET ROLE {OWNER};
+        CREATE TABLE rocket_launches (
+            id serial PRIMARY KEY, launch_id varchar UNIQUE, name {text}, net timestamp, image_url text, details json
+        );
+        INSERT INTO rocket_launches (launch_id) SELECT 'gone' || n FROM generate_series(1, 3) AS n;
+        DELETE FROM rocket_launches
+    """
+    database.query(create)
+    for row in ORIGINAL if rows is None else rows:
+        database.query(
+            "INSERT INTO rocket_launches (launch_id, name, net, image_url, details) VALUES (%s, %s, %s, %s, %s)", *row
+        )
+
+
+def dump(database: Database, *options: str) -> list[str]:
+    """Return all of a database as pg_dump writes it, but for the token that is new each time."""
+    server = database.server
+    program = [str(server._server.bin_path / "pg_dump"), "-h", str(server._data), "-p", str(server.port)]
+    command = [*program, "-U", "postgres", *options, database.name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [line for line in done.stdout.splitlines() if "restrict " not in line]
+
+
+def revision(database: Database) -> list[Any]:
+    return [number for (number,) in database.query("SELECT version_num FROM alembic_version")]
+
+
+def tables(database: Database) -> set[str]:
+    return {name for (name,) in database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+@contextlib.contextmanager
+def started(env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """Start the step; it is gone at the end."""
+    command = [sys.executable, "-W", "error", "-m", "init_schema"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT / "tasks" / "init_schema",
+        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def locked(database: Database, statement: str) -> Iterator["psycopg2.extensions.connection"]:
+    """Hold a lock as another session does."""
+    with contextlib.closing(database.server.superuser(database.name)) as connection:
+        connection.cursor().execute(statement)
+        yield connection
+
+
+def until_waiting(database: Database) -> int:
+    """Wait until the step waits for a lock; return its backend's process id."""
+    for _ in range(200):
+        statement = "SELECT pid FROM pg_stat_activity WHERE usename = %s AND datname = %s AND wait_event_type = 'Lock'"
+        if rows := database.query(statement, OWNER, database.name):
+            return int(rows[0][0])
+        time.sleep(0.05)
+    raise AssertionError("the step waits for no lock")
+
+
+@pytest.fixture(scope="module")
+def shared_database(new_database: Callable[..., Database]) -> Database:
+    """A database with the schema, for tests that change nothing."""
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def scratch(new_database: Callable[..., Database]) -> Database:
+    return new_database(empty=True)
+
+
+@pytest.fixture
+def empty_database(scratch: Database) -> Database:
+    """A database with nothing in it; the same one each time, since making one takes longer than most tests here."""
+    reset = f"""
+        DROP TABLE IF EXISTS rocket_launches CASCADE;
+        DROP OWNED BY {OWNER} CASCADE;
+        ALTER DATABASE {scratch.name} RESET ALL;
+        ALTER ROLE {OWNER} IN DATABASE {scratch.name} RESET ALL
+    """
+    scratch.query(reset)
+    assert tables(scratch) == set()
+    return scratch
+
+
+@pytest.fixture
+def database(empty_database: Database) -> Database:
+    """The same one with the schema."""
+    assert empty_database.run("init_schema").code == 0
+    return empty_database
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Postgres]:
+    """A server that may be stopped, and that has the owner's role only."""
+    with Postgres() as server:
+        with contextlib.closing(server.superuser("postgres")) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP ROLE {FETCH}, {NOTIFY}")
+        yield server
+
+
+# Up and down
+
+
+def test_from_nothing_it_makes_every_table(empty_database: Database) -> None:
+    result = empty_database.run("init_schema")
+    assert (result.code, result.lines) == (0, ["INFO The schema is at revision 0002; it was at base"])
+    assert tables(empty_database) == TABLES
+    assert revision(empty_database) == ["0002"]
+    assert empty_database.query(PROMISED) == []
+
+
+def test_run_again_it_changes_nothing(database: Database) -> None:
+    before = dump(database)
+    result = database.run("init_schema")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision 0002, as before")
+    assert dump(database) == before
+
+
+@pytest.mark.parametrize(("processes", "start"), [(2, "nothing"), (5, "nothing"), (2, "the original table")])
+def test_several_at_once_all_succeed(
+    empty_database: Database, shared_database: Database, processes: int, start: str
+) -> None:
+    if start != "nothing":
+        create_original(empty_database)
+    with ThreadPoolExecutor(processes) as pool:
+        results = list(pool.map(empty_database.run, processes * ["init_schema"]))
+    assert [result.code for result in results] == processes * [0]
+    assert sorted(result.last.partition(", as")[0].partition("; it")[0] for result in results) == (
+        processes * ["INFO The schema is at revision 0002"]
+    )
+    assert sum("it was at base" in result.last for result in results) == 1
+    assert dump(empty_database, "--schema-only") == dump(shared_database, "--schema-only")
+
+
+def test_each_revision_down_and_up_again_leaves_the_same_schema(database: Database) -> None:
+    newest = dump(database)
+    for target in ("0001", "base"):
+        assert database.run("init_schema", "--to", target).code == 0
+        assert database.run("init_schema").code == 0
+        assert dump(database) == newest
+
+
+def test_down_to_the_original_is_as_if_never_gone_up(empty_database: Database) -> None:
+    assert empty_database.run("init_schema", "--to", "0001").code == 0
+    never_up = dump(empty_database, "--no-acl")
+    assert empty_database.run("init_schema").code == 0
+    assert empty_database.run("init_schema", "--to", "0001").code == 0
+    assert dump(empty_database, "--no-acl") == never_up
+
+
+def test_base_removes_every_table(database: Database) -> None:
+    result = database.run("init_schema", "--to", "base")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision base; it was at 0002")
+    assert tables(database) == {"alembic_version"}
+    assert revision(database) == []
+
+
+def test_rows_survive_the_way_down_and_up(database: Database) -> None:
+    # The columns that only the newest revision has start anew.
+    kept = "SELECT id, launch_id, name, net, image_url, details FROM rocket_launches ORDER BY id"
+    insert = """
+        INSERT INTO rocket_launches (id, launch_id, name, net, image_url, details, status)
+        VALUES (7, 'a', 'A', '2026-11-24T07:08:09.5+02', 'https://example.org/a', '{"deep": [1, null, "ü"]}', 'Go'),
+               (41, 'b', 'B', NULL, NULL, '{}', NULL);
+        SELECT setval(pg_get_serial_sequence('rocket_launches', 'id'), 41)
+    """
+    database.query(insert)
+    before = database.query(kept)
+    assert database.run("init_schema", "--to", "0001").code == 0
+    down = database.query(kept.replace("details", "details::jsonb"))
+    in_utc = [(*row[:3], row[3] and row[3].replace(tzinfo=None), *row[4:]) for row in before]
+    assert down == in_utc
+    assert database.query("INSERT INTO rocket_launches (launch_id) VALUES ('c') RETURNING id") == [(42,)]
+    assert database.run("init_schema").code == 0
+    assert database.query(kept) == [*before, (42, "c", "c", None, None, {})]
+    insert = "INSERT INTO rocket_launches (launch_id, name, details) VALUES ('d', 'D', '{}') RETURNING id"
+    assert database.query(insert) == [(43,)]
+
+
+# What it refuses
+
+
+def test_a_newer_database_is_left_alone(database: Database) -> None:
+    database.query("UPDATE alembic_version SET version_num = '0009'")
+    before = dump(database)
+    for target in ("head", "0001", "base"):
+        result = database.run("init_schema", "--to", target)
+        assert result.code == 78
+        assert "0009" in result.last
+        assert "newer init_schema image" in result.last
+        assert dump(database) == before
+
+
+@pytest.mark.parametrize("target", ["0003", "", "+1", "%s\x1b[2J\nforged"])
+def test_an_unknown_revision_is_refused(shared_database: Database, target: str) -> None:
+    before = dump(shared_database)
+    result = shared_database.run("init_schema", f"--to={target}")
+    assert (result.code, len(result.lines)) == (78, 1)
+    assert "base, 0001, 0002" in result.last
+    assert "\x1b" not in result.last
+    assert dump(shared_database) == before
+
+
+# The original project's table
+
+
+def adopt(database: Database, text: str = "text") -> dict[int, tuple[Any, ...]]:
+    """Adopt an original table where New York's time is the custom; return its rows by id, as they were."""
+    create_original(database, text)
+    database.query(f"ALTER DATABASE {database.name} SET timezone = '{NEW_YORK}'")
+    database.query(f"ALTER ROLE {OWNER} IN DATABASE {database.name} SET timezone = '{NEW_YORK}'")
+    original = "SELECT id, launch_id, name, net, image_url, details::text FROM rocket_launches"
+    before = {row[0]: row[1:] for row in database.query(original)}
+    assert len(before) == len(ORIGINAL)
+    assert database.run("init_schema", PGTZ=NEW_YORK, TZ=NEW_YORK).code == 0
+    return before
+
+
+@pytest.mark.parametrize("text", ["text", "varchar(255)"])
+def test_an_original_table_is_adopted_with_every_value(
+    empty_database: Database, shared_database: Database, text: str
+) -> None:
+    before = adopt(empty_database, text)
+    assert len(empty_database.query(PROMISED)) == len(before)
+    statement = "SELECT id, launch_id, name, net, image_url, details FROM rocket_launches"
+    after = {row[0]: row[1:] for row in empty_database.query(statement)}
+    assert after.keys() == before.keys()
+    for number, (launch_id, name, net, image_url, details) in before.items():
+        kept_launch_id, kept_name, *kept = after[number]
+        assert kept_launch_id == launch_id or launch_id is None
+        assert kept_name == (kept_launch_id if name is None else name)
+        takes_jsonb = details and r"\u0000" not in details and r"\ud800" not in details
+        expected = json.loads(details) if takes_jsonb else details or {}
+        assert kept == [net and net.replace(tzinfo=UTC), image_url, expected]
+    assert dump(empty_database, "--schema-only") == dump(shared_database, "--schema-only")
+
+    assert empty_database.run("init_schema", "--to", "0001", PGTZ=NEW_YORK).code == 0
+    nets = dict(empty_database.query("SELECT id, net FROM rocket_launches"))
+    assert nets == {number: row[2] for number, row in before.items()}
+
+
+def test_after_adoption_fetch_adds_and_updates(empty_database: Database) -> None:
+    before = adopt(empty_database)
+    launch = {"name": "Falcon 9 | Renamed", "net": "2027-01-17T06:00:00Z"}
+    page = {"results": [{"id": launch_id, **launch} for launch_id in ("12345", "new")]}
+    with LaunchLibrary() as library:
+        library.page = json.dumps(page).encode()
+        result = empty_database.run("fetch", LAUNCH_LIBRARY_URL=library.upcoming_url)
+    assert result.code == 0, result.lines
+    ids = dict(empty_database.query("SELECT launch_id, id FROM rocket_launches WHERE name = 'Falcon 9 | Renamed'"))
+    (first,) = (number for number, row in before.items() if row[0] == "12345")
+    assert ids == {"12345": first, "new": max(before) + 1}
+
+
+def test_an_empty_original_table_is_adopted(empty_database: Database) -> None:
+    create_original(empty_database, rows=[])
+    assert empty_database.run("init_schema").code == 0
+    insert = "INSERT INTO rocket_launches (launch_id, name, details) VALUES ('a', 'A', '{}') RETURNING id"
+    assert empty_database.query(insert)[0][0] >= 1
+
+
+def test_the_table_of_another_owner_is_left_alone(empty_database: Database) -> None:
+    create_original(empty_database)
+    empty_database.query("ALTER TABLE rocket_launches OWNER TO postgres")
+    before = dump(empty_database)
+    result = empty_database.run("init_schema")
+    assert result.code == 78
+    assert "Use the role that owns the database and its tables" in result.last
+    assert dump(empty_database) == before
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "named"),
+    [
+        ("CREATE VIEW next_launches AS SELECT id, launch_id, name, net, image_url FROM rocket_launches", "view"),
+        ("ALTER TABLE rocket_launches DROP details", "details"),
+        ("ALTER TABLE rocket_launches DROP CONSTRAINT rocket_launches_launch_id_key", "unique"),
+        ("ALTER TABLE rocket_launches ADD status int", "status"),
+    ],
+)
+def test_a_table_that_cannot_be_adopted_is_left_alone_with_a_sentence(
+    empty_database: Database, obstacle: str, named: str
+) -> None:
+    create_original(empty_database)
+    empty_database.query(f"SET ROLE {OWNER}; {obstacle}")
+    before = dump(empty_database)
+    try:
+        result = empty_database.run("init_schema")
+    finally:
+        assert dump(empty_database) == before
+    assert result.code == 78
+    assert named in result.last
+
+
+# Who may do what
+
+
+def test_each_role_has_what_it_needs_and_no_more(shared_database: Database) -> None:
+    statement = """
+        SELECT role, tablename, privilege
+        FROM unnest(%s) AS role
+        CROSS JOIN pg_tables
+        CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
+            AS privilege
+        WHERE schemaname = 'public' AND (
+            has_table_privilege(role, tablename::regclass, privilege)
+            OR privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+                AND has_any_column_privilege(role, tablename::regclass, privilege)
+        )
+    """
+    assert set(shared_database.query(statement, [FETCH, NOTIFY])) == {
+        (FETCH, "rocket_launches", "SELECT"),
+        (FETCH, "rocket_launches", "INSERT"),
+        (FETCH, "rocket_launches", "UPDATE"),
+        (FETCH, "launch_changes", "SELECT"),
+        (FETCH, "launch_changes", "INSERT"),
+        (FETCH, "fetches", "SELECT"),
+        (FETCH, "fetches", "INSERT"),
+        (NOTIFY, "rocket_launches", "SELECT"),
+        (NOTIFY, "notifications", "SELECT"),
+        (NOTIFY, "notifications", "INSERT"),
+        (NOTIFY, "notifications", "UPDATE"),
+    }
+
+
+@pytest.mark.parametrize("step", ["fetch", "notify"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "DELETE FROM rocket_launches",
+        "TRUNCATE rocket_launches CASCADE",
+        "ALTER TABLE rocket_launches ADD mine int",
+        "DROP TABLE notifications",
+        "SELECT * FROM alembic_version",
+        "UPDATE alembic_version SET version_num = '0009'",
+        "SELECT setval('rocket_launches_id_seq', 1)",
+        f"SET ROLE {OWNER}",
+        "COPY rocket_launches TO PROGRAM 'true'",
+    ],
+)
+def test_the_other_roles_cannot(shared_database: Database, step: str, statement: str) -> None:
+    env = shared_database.env(step)
+    with (
+        contextlib.closing(
+            psycopg2.connect(
+                host=env["PGHOST"],
+                port=env["PGPORT"],
+                dbname=env["PGDATABASE"],
+                user=env["PGUSER"],
+                password=env["PGPASSWORD"],
+            )
+        ) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.errors.InsufficientPrivilege),
+    ):
+        cursor.execute(statement)
+
+
+def test_rights_that_were_lost_come_back(database: Database) -> None:
+    before = dump(database)
+    database.query(f"REVOKE ALL ON rocket_launches, notifications FROM {FETCH}, {NOTIFY}")
+    assert dump(database) != before
+    assert database.run("init_schema").code == 0
+    assert dump(database) == before
+
+
+def test_roles_that_do_not_exist_are_passed_over(own_server: Postgres) -> None:
+    own_server.create_database("one_user")
+    database = Database(own_server, "one_user")
+    assert database.run("init_schema").code == 0
+    assert tables(database) == TABLES
+    owner = database.env("init_schema")
+    assert run_step("notify", owner | {"DISCORD_WEBHOOK_URL": "https://example.org/webhooks/1/t"}).code == 99
+
+
+# Bad days
+
+
+def test_a_role_without_rights_is_bad_configuration(empty_database: Database, shared_database: Database) -> None:
+    for target in (empty_database, shared_database):
+        before = dump(target)
+        result = run_step("init_schema", target.env("fetch"))
+        assert result.code == 78
+        assert "permission denied" in result.last
+        assert dump(target) == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"PGPASSWORD": "wrong-password"},
+        {"PGPASSWORD": ""},
+        {"PGUSER": "nobody"},
+        {"PGDATABASE": "nowhere"},
+        {"PGPORT": "no number"},
+        {"PGSSLMODE": "no mode"},
+    ],
+    ids=lambda wrong: "=".join(*wrong.items()),
+)
+def test_a_refused_connection_is_bad_configuration_at_once(shared_database: Database, wrong: dict[str, str]) -> None:
+    started_at = time.monotonic()
+    result = run_step("init_schema", shared_database.env("init_schema") | wrong)
+    assert (result.code, len(result.lines)) == (78, 1)
+    assert time.monotonic() - started_at < 5
+    assert "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD." in result.last
+    assert "wrong-password" not in result.last
+    assert shared_database.env("init_schema")["PGPASSWORD"] not in result.last
+
+
+def test_a_role_that_may_not_connect_is_bad_configuration(shared_database: Database) -> None:
+    shared_database.query(f"REVOKE CONNECT ON DATABASE {shared_database.name} FROM PUBLIC")
+    try:
+        result = run_step("init_schema", shared_database.env("fetch") | {"DATABASE_WAIT_SECONDS": "1"})
+    finally:
+        shared_database.query(f"GRANT CONNECT ON DATABASE {shared_database.name} TO PUBLIC")
+    assert result.code == 78
+    assert "permission denied for database" in result.last
+
+
+def test_a_server_that_is_not_there_is_waited_for_and_then_left_for_later(shared_database: Database) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and listens to nobody
+        started_at = time.monotonic()
+        result = shared_database.run("init_schema", PGPORT=str(free.getsockname()[1]))
+    assert result.code == 75
+    assert 0.9 < time.monotonic() - started_at < 5
+    assert result.lines[0] == "INFO Waiting for PostgreSQL, try 2"
+    assert "did not answer within 1 s" in result.last
+    assert "Connection refused" in result.last
+    assert "Check that it runs" in result.last
+
+
+def test_a_server_that_never_answers_is_waited_for_no_longer(shared_database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started_at = time.monotonic()
+        result = shared_database.run("init_schema", PGPORT=str(silent.getsockname()[1]))
+    assert result.code == 75
+    assert time.monotonic() - started_at < 12
+    assert "timeout expired" in result.last
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-", "nan"])
+def test_a_wait_that_is_no_number_is_bad_configuration(shared_database: Database, seconds: str) -> None:
+    result = shared_database.run("init_schema", DATABASE_WAIT_SECONDS=seconds)
+    assert result.code == 78
+    assert "DATABASE_WAIT_SECONDS" in result.last
+
+
+def test_an_empty_wait_is_the_default(shared_database: Database) -> None:
+    assert shared_database.run("init_schema", DATABASE_WAIT_SECONDS="").code == 0
+
+
+def test_it_waits_for_a_server_that_is_still_starting(own_server: Postgres) -> None:
+    own_server.create_database("starting")
+    env = Database(own_server, "starting").env("init_schema")
+    own_server.stop()
+    with started(env) as process:
+        assert process.stdout
+        waiting = process.stdout.readline()
+        own_server.start()
+        output, _ = process.communicate(timeout=30)
+    assert "Waiting for PostgreSQL, try 2" in waiting
+    assert process.returncode == 0, output
+    assert output.endswith("The schema is at revision 0002; it was at base\n")
+
+
+def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_original(empty_database)
+    before = dump(empty_database)
+    for variable, value in empty_database.env("init_schema").items():
+        monkeypatch.setenv(variable, value)
+    connect = init_database.connect
+
+    def impatient() -> "psycopg2.extensions.connection":
+        connection = connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("20s",)  # less than the 30 s that Kubernetes gives after SIGTERM
+            cursor.execute("SET lock_timeout = '100ms'")
+        return connection
+
+    monkeypatch.setattr(init_database, "connect", impatient)
+    with (
+        locked(empty_database, "LOCK TABLE rocket_launches IN ACCESS SHARE MODE"),
+        pytest.raises(psycopg2.errors.LockNotAvailable) as caught,
+    ):
+        schema.migrate("head")
+    failure = init_database.explain(caught.value)
+    assert failure.exit_code == 75
+    assert str(failure).endswith("Nothing was changed; the next try starts from the beginning.")
+    assert dump(empty_database) == before
+
+
+@pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_a_step_that_postgresql_ends_changes_nothing(empty_database: Database, end: str) -> None:
+    create_original(empty_database)
+    before = dump(empty_database)
+    lock = "LOCK TABLE rocket_launches IN ACCESS SHARE MODE"
+    with locked(empty_database, lock), started(empty_database.env("init_schema")) as process:
+        empty_database.query(f"SELECT {end}(%s)", until_waiting(empty_database))
+        output, _ = process.communicate(timeout=10)
+    assert process.returncode == 75, output
+    assert output.endswith("Nothing was changed; the next try starts from the beginning.\n")
+    assert dump(empty_database) == before
+
+
+@pytest.mark.parametrize("lock", ["LOCK TABLE rocket_launches", "SELECT pg_advisory_lock(hashtext('init_schema'))"])
+def test_sigterm_while_it_waits_for_a_lock_changes_nothing(empty_database: Database, lock: str) -> None:
+    create_original(empty_database)
+    before = dump(empty_database)
+    with started(empty_database.env("init_schema")) as process:
+        with locked(empty_database, lock):
+            until_waiting(empty_database)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        output, _ = process.communicate(timeout=10)  # the lock is free: it could go on
+    assert process.returncode == 143, output
+    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: nothing was changed. Run the step again.")
+    assert dump(empty_database) == before
+
+
+def test_sigterm_while_it_waits_for_postgresql_ends_it_at_once(shared_database: Database) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        env = shared_database.env("init_schema") | {"PGPORT": str(free.getsockname()[1]), "DATABASE_WAIT_SECONDS": "60"}
+        with started(env) as process:
+            assert process.stdout
+            assert "Waiting for PostgreSQL" in process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=3)
+    assert process.returncode == 143
+    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: nothing was changed. Run the step again.")
+
+
+def test_a_read_only_server_is_left_for_later(empty_database: Database) -> None:
+    empty_database.query(f"ALTER ROLE {OWNER} IN DATABASE {empty_database.name} SET default_transaction_read_only = on")
+    result = empty_database.run("init_schema")
+    assert result.code == 75
+    assert "read-only" in result.last
+
+
+def test_each_log_line_says_when_in_utc(shared_database: Database) -> None:
+    with started(shared_database.env("init_schema") | {"TZ": NEW_YORK}) as process:
+        output, _ = process.communicate(timeout=10)
+    stamp = datetime.strptime(output.split()[0], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60

@@ -1,0 +1,892 @@
+"""notify_discord as a program, against a real PostgreSQL and a stand-in for Discord: good days and bad ones."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fetch.__main__
+import fetch.database
+import notify.__main__
+from demo.postgres import NOTIFY, Postgres
+from notify import database as notify_database
+from notify import discord as notify_discord
+from notify.store import Store
+from tests.conftest import ROOT, Database, Result, run_step
+from tests.standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, TOKEN, WEBHOOK_ID, Discord
+from tests.standins.launch_library import UPCOMING, LaunchLibrary
+from tests.standins.server import Answer, Request
+
+NOW = "2026-11-24T07:00:00Z"
+EARLIER = "2026-11-24T06:00:00Z"
+SOON, LATER, LAST = "2026-11-25T12:00:00Z", "2026-11-26T12:00:00Z", "2026-11-27T12:00:00Z"
+
+TWICE = "did not learn if it arrived: it may now be there twice"
+
+
+class Watched(Discord):
+    """Calls somebody when a message is saved and its answer not yet sent."""
+
+    def __init__(self) -> None:
+        self.when_saved: Callable[[], object] | None = None
+        super().__init__()
+
+    def post(self, request: Request) -> Answer:
+        answer = super().post(request)
+        if self.when_saved:
+            call, self.when_saved = self.when_saved, None
+            call()
+        return answer
+
+    def count(self, method: str) -> int:
+        return sum(request.method == method for request in self.requests)
+
+    def titles(self) -> list[str]:
+        return [message.body["embeds"][0]["title"] for message in self.messages]
+
+
+@pytest.fixture
+def discord() -> Iterator[Watched]:
+    with Watched() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def scratch(new_database: Callable[..., Database]) -> Database:
+    return new_database()
+
+
+@pytest.fixture
+def database(scratch: Database) -> Database:
+    """The same database each time, emptied, since making one takes longer than most tests here."""
+    scratch.query("TRUNCATE rocket_launches, launch_changes, fetches, notifications RESTART IDENTITY")
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Postgres]:
+    """A server that may be stopped."""
+    with Postgres() as server:
+        assert Database(server, "launches").run("init_schema").code == 0
+        yield server
+
+
+def add(database: Database, launch_id: str, net: str | None, **columns: str | None) -> None:
+    """Store a launch, seen now, to be launched at a minute that is known."""
+    row: dict[str, str | None] = {
+        "launch_id": launch_id,
+        "name": launch_id,
+        "net": net,
+        "net_precision": "minute",
+        "status": "Go",
+        "image_url": f"https://example.org/{launch_id}.png",
+        "details": "{}",
+        "first_seen_at": EARLIER,
+        "last_seen_at": NOW,
+    } | columns
+    places = ", ".join(len(row) * ["%s"])
+    database.query(f"INSERT INTO rocket_launches ({', '.join(row)}) VALUES ({places})", *row.values())
+
+
+def change(database: Database, launch_id: str, **columns: str | None) -> None:
+    for column, value in columns.items():
+        database.query(f"UPDATE rocket_launches SET {column} = %s WHERE launch_id = %s", value, launch_id)
+
+
+def run(database: Database, url: str | None, **env: str) -> Result:
+    """Run the step, and assert what holds for every run: one line a record, and no secret in any."""
+    environment = database.env("notify") | {"DATABASE_WAIT_SECONDS": "1", "NOW": NOW} | env
+    result = run_step("notify", environment | ({} if url is None else {"DISCORD_WEBHOOK_URL": url}))
+    assert_tells_no_secret(result.lines, environment)
+    return result
+
+
+def assert_tells_no_secret(lines: list[str], environment: dict[str, str]) -> None:
+    for line in lines:
+        assert line.startswith(("INFO ", "WARNING ", "ERROR "))
+        assert TOKEN not in line
+        assert environment["PGPASSWORD"] not in line
+
+
+@contextlib.contextmanager
+def started(database: Database, url: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start the step; it is gone at the end."""
+    command = [sys.executable, "-W", "error", "-m", "notify"]
+    environment = database.env("notify") | {"NOW": NOW, "DISCORD_WEBHOOK_URL": url, "PATH": os.environ["PATH"]}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT / "tasks" / "notify",
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def raw_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Read whole requests and then do as told; yield a webhook's address."""
+
+    def read_request(connection: socket.socket) -> None:
+        with connection.makefile("rb") as file:
+            length = 0
+            while (line := file.readline().lower()).strip():
+                if line.startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            file.read(length)
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                read_request(connection)
+                answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/api/webhooks/{WEBHOOK_ID}/{TOKEN}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def attempted(database: Database) -> list[bool]:
+    return [attempt for (attempt,) in database.query("SELECT attempted_at IS NOT NULL FROM notifications ORDER BY id")]
+
+
+# Which launch is next: what is stored, as (id, net, precision, status, last seen), and the id of the next.
+
+MONTH = "2026-11-30T00:00:00Z"
+YEAR = "2026-12-31T00:00:00Z"
+Case = tuple[list[tuple[str | None, ...]], str | None]
+NEXT: dict[str, Case] = {
+    "nothing stored": ([], None),
+    "the nearest": ([("late", LATER), ("soon", SOON), ("last", LAST)], "soon"),
+    "a past one is not": ([("past", EARLIER), ("soon", SOON)], "soon"),
+    "one at this very moment is not": ([("now", NOW), ("soon", SOON)], "soon"),
+    "only past ones": ([("past", EARLIER)], None),
+    "no date": ([("none", None)], None),
+    "no date and a date": ([("none", None), ("soon", SOON)], "soon"),
+    "a tie, by id": ([("b", SOON), ("a", SOON), ("c", SOON)], "a"),
+    "a real time at the month's end beats the month": (
+        [("month", MONTH, "month"), ("real", "2026-11-30T23:59:59Z")],
+        "real",
+    ),
+    "a real time at the year's end beats month, quarter, half and year": (
+        [(name, YEAR, name) for name in ("month", "quarter", "half", "year")] + [("real", "2026-12-31T23:59:59Z")],
+        "real",
+    ),
+    "a month beats a real time after it": ([("month", MONTH, "month"), ("real", "2026-12-01T00:00:01Z")], "month"),
+    "a month beats the year that it is in": ([("year", YEAR, "year"), ("month", MONTH, "month")], "month"),
+    "a real time at the month's end beats a month of 2.0.0": (
+        [("month", MONTH, None, "TBD"), ("real", "2026-11-30T23:59:59Z", None)],
+        "real",
+    ),
+    "in 2.0.0 midnight is a time unless to be determined": (
+        [("real", MONTH, None), ("later", SOON, "month")],
+        "real",
+    ),
+    "a real midnight of a launch to be determined": (
+        [("real", "2026-11-26T00:00:00Z", "minute", "TBD"), ("later", LATER)],
+        "real",
+    ),
+    "a real time today beats today": (
+        [("day", "2026-11-24T00:00:00Z", "day"), ("real", "2026-11-24T23:00:00Z")],
+        "real",
+    ),
+    "today is not over": ([("day", "2026-11-24T00:00:00Z", "day"), ("soon", SOON)], "day"),
+    "this morning is today": ([("day", "2026-11-24T00:00:00Z", "morning"), ("soon", SOON)], "day"),
+    "yesterday is over": ([("day", "2026-11-23T00:00:00Z", "day"), ("soon", SOON)], "soon"),
+    "this week is not over": ([("week", "2026-11-23T00:00:00Z", "week"), ("last", "2026-11-30T00:00:01Z")], "week"),
+    "last week is over": ([("week", "2026-11-22T00:00:00Z", "week"), ("soon", SOON)], "soon"),
+    "this year is not over, whichever day it is written by": (
+        [("year", "2026-01-01T00:00:00Z", "year"), ("next year", "2027-01-01T00:00:01Z")],
+        "year",
+    ),
+    "the first half is over": ([("half", "2026-06-30T00:00:00Z", "half"), ("soon", SOON)], "soon"),
+    "the third quarter is over": ([("quarter", "2026-09-30T00:00:00Z", "quarter"), ("soon", SOON)], "soon"),
+    "last month is over": ([("month", "2026-10-31T00:00:00Z", "month"), ("soon", SOON)], "soon"),
+    "last year is over": ([("year", "2025-12-31T00:00:00Z", "year"), ("soon", SOON)], "soon"),
+    "an unknown precision is at least this year": ([("decade", YEAR, "decade"), ("soon", SOON)], "soon"),
+    "one that the last page no longer had": ([("gone", SOON, "minute", "Go", EARLIER), ("late", LATER)], "late"),
+    "all older than a page whose only launch has no date": (
+        [("gone", SOON, "minute", "Go", EARLIER), ("none", None)],
+        None,
+    ),
+    "all older than a page whose only launch is long past": (
+        [("gone", SOON, "minute", "Go", EARLIER), ("old", "2020-01-01T00:00:00Z")],
+        None,
+    ),
+}
+NEXT |= {
+    f"one that is {status}": ([("no", SOON, "minute", status), ("late", LATER)], "late")
+    for status in ("Hold", "In Flight", "Success", "Failure", "Partial Failure", "Payload Deployed")
+}
+NEXT |= {
+    f"one that is {status} is": ([("soon", SOON, "minute", status), ("late", LATER)], "soon")
+    for status in ("Go", "TBC", "TBD", "Some new word", None)
+}
+
+
+@pytest.mark.parametrize(("launches", "expected"), NEXT.values(), ids=NEXT.keys())
+def test_which_launch_is_next(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    launches: list[tuple[str | None, ...]],
+    expected: str | None,
+) -> None:
+    for launch_id, net, *more in launches:
+        assert launch_id
+        add(database, launch_id, net, **dict(zip(("net_precision", "status", "last_seen_at"), more, strict=False)))
+    for variable, value in database.env("notify").items():
+        monkeypatch.setenv(variable, value)
+    with contextlib.closing(notify_database.connect()) as connection:
+        following = Store(connection, WEBHOOK_ID, datetime.fromisoformat(NOW)).next()
+    assert (following and following.launch_id) == expected
+
+
+# Good days
+
+
+def test_the_next_launch_is_posted_once(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    add(database, "late", LATER)
+    first = run(database, discord.webhook_url)
+    assert (first.code, first.lines) == (0, ["INFO Posted: soon", "INFO Messages: 1 posted, 0 edited"])
+    assert discord.titles() == ["soon"]
+    assert discord.requests[0].query == {"wait": "true"}
+    assert discord.messages[0].body["allowed_mentions"] == {"parse": []}
+    ((message_id, attempted_at, posted_at),) = database.query(
+        "SELECT message_id, attempted_at, posted_at FROM notifications"
+    )
+    assert (message_id, attempted_at, posted_at) == (discord.messages[0].id, None, datetime.fromisoformat(NOW))
+
+    before = database.tables()
+    second = run(database, discord.webhook_url)
+    assert (second.code, second.lines) == (99, ["INFO Nothing to say: soon is announced"])
+    assert len(discord.requests) == 1
+    assert database.tables() == before
+
+
+def test_with_nothing_to_come_there_is_nothing_to_say(database: Database, discord: Watched) -> None:
+    result = run(database, discord.webhook_url)
+    assert (result.code, result.lines) == (99, ["INFO Nothing to say: no launch is to come"])
+    assert discord.requests == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("net", LATER, f"<t:{datetime.fromisoformat(LATER).timestamp():.0f}:F>"),
+        ("net", "2026-11-25T12:00:01Z", "<t:1795608001:F>"),
+        ("net", None, "No date yet"),
+        ("net_precision", "month", "November 2026"),
+        ("status", "Success", "Launch successful"),
+        ("name", "renamed", "renamed"),
+        ("image_url", "https://example.org/other.png", "https://example.org/other.png"),
+        ("image_url", None, None),
+    ],
+)
+def test_a_change_edits_the_message_that_is_there(
+    database: Database, discord: Watched, column: str, value: str | None, told: str | None
+) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    change(database, "soon", **{column: value})
+    result = run(database, discord.webhook_url)
+    assert (result.code, result.last) == (0, "INFO Messages: 0 posted, 1 edited")
+    (message,) = discord.messages
+    assert [request.path.rpartition("/")[2] for request in discord.requests if request.method == "PATCH"] == [
+        message.id
+    ]
+    assert told is None or told in json.dumps(message.body)
+    assert column != "image_url" or value or "image" not in message.body["embeds"][0]
+    assert run(database, discord.webhook_url).code == 99
+    assert discord.count("PATCH") == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("details", '{"pad": {"name": "elsewhere"}}'), ("last_updated", NOW), ("last_seen_at", LATER), ("net", SOON)],
+)
+def test_any_other_change_touches_nothing(database: Database, discord: Watched, column: str, value: str) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    change(database, "soon", **{column: value})
+    assert run(database, discord.webhook_url).code == 99
+    assert len(discord.requests) == 1
+
+
+def test_a_launch_that_slips_past_another_is_edited_and_the_other_posted(database: Database, discord: Watched) -> None:
+    add(database, "first", SOON)
+    add(database, "second", LATER)
+    assert run(database, discord.webhook_url).code == 0
+    change(database, "first", net=LAST)
+    result = run(database, discord.webhook_url)
+    assert (result.code, result.last) == (0, "INFO Messages: 1 posted, 1 edited")
+    assert discord.titles() == ["first", "second"]
+    assert discord.messages[0].edits == 1
+    # And back again: its message is there.
+    change(database, "second", net="2026-11-28T12:00:00Z")
+    assert run(database, discord.webhook_url).last == "INFO Messages: 0 posted, 1 edited"
+    assert [message.edits for message in discord.messages] == [1, 1]
+
+
+def test_what_becomes_of_a_launch_is_told_though_no_page_has_it_any_more(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    add(database, "late", LATER)
+    assert run(database, discord.webhook_url).code == 0
+    change(database, "soon", status="Success", last_seen_at=EARLIER)
+    assert run(database, discord.webhook_url, NOW="2026-11-25T12:30:00Z").code == 0
+    assert "Launch successful" in json.dumps(discord.messages[0].body)
+    assert discord.titles() == ["soon", "late"]
+
+
+def test_two_at_once_post_one_message(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [RATE_LIMITED]  # so that the first is not done before the second begins
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run, 2 * [database], 2 * [discord.webhook_url]))
+    assert sorted(result.code for result in results) == [0, 99]
+    assert discord.titles() == ["soon"]
+
+
+def test_messages_go_to_the_thread(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    url = f"{discord.webhook_url}/?thread_id=42&wait=false&other=1"
+    assert run(database, url).code == 0
+    change(database, "soon", net=LATER)
+    assert run(database, url).code == 0
+    assert [(request.method, request.query) for request in discord.requests] == [
+        ("POST", {"wait": "true", "thread_id": "42"}),
+        ("PATCH", {"thread_id": "42"}),
+    ]
+    assert discord.messages[0].edits == 1
+
+
+def test_another_webhook_is_another_channel(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    database.query(
+        "INSERT INTO notifications (launch_id, webhook_id, message_id, facts, posted_at) "
+        "VALUES ('soon', '9', 'elsewhere', '{}', now())"
+    )
+    assert run(database, discord.webhook_url).last == "INFO Messages: 1 posted, 0 edited"
+    assert [request.method for request in discord.requests] == ["POST"]
+    assert database.query("SELECT webhook_id, message_id FROM notifications") == [(WEBHOOK_ID, discord.messages[0].id)]
+
+
+def test_a_new_token_of_the_same_webhook_edits_what_is_there(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    assert run(database, discord.webhook_url.replace(TOKEN, "a-new-one")).code == 99
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_without_a_webhook_it_says_so_and_needs_no_database(database: Database, url: str | None) -> None:
+    result = run(database, url, PGPORT="1")
+    assert (result.code, result.lines) == (
+        99,
+        ["INFO No webhook: DISCORD_WEBHOOK_URL is not set, so nobody was notified"],
+    )
+
+
+def test_switched_off_it_says_so_and_needs_nothing(database: Database, discord: Watched) -> None:
+    result = run(database, discord.webhook_url, NOTIFY="false", PGPORT="1")
+    assert (result.code, result.lines) == (99, ["INFO Notifying is switched off for this run: nothing was posted"])
+    assert discord.requests == []
+
+
+@pytest.mark.parametrize("setting", ["true", ""])
+def test_switched_on(database: Database, discord: Watched, setting: str) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url, NOTIFY=setting).code == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"NOTIFY": "yes"}, {"NOTIFY": "True\n2026 INFO forged"}, {"NOW": "soon"}, {"NOW": "\x1b[2J"}]
+)
+def test_a_wrong_setting_is_bad_configuration(database: Database, discord: Watched, wrong: dict[str, str]) -> None:
+    result = run(database, discord.webhook_url, **wrong)
+    assert (result.code, len(result.lines)) == (78, 1)
+    assert "give" in result.last
+    assert "\x1b" not in result.last
+    assert discord.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        TOKEN,
+        f"discord.com/api/webhooks/1/{TOKEN}",
+        f"ftp://discord.com/api/webhooks/1/{TOKEN}",
+        f"https:///api/webhooks/1/{TOKEN}",
+        f"https://discord.com/api/webhooks/{TOKEN}",
+        f"https://discord.com/api/webhooks/x/{TOKEN}",
+        f"https://discord.com/api/webhooks/1/{TOKEN}/slack",
+        f"https://discord.com/api/webhooks/1/{TOKEN} ",
+        f"https://discord.com/{TOKEN}",
+        f"https://[discord.com/api/webhooks/1/{TOKEN}",
+        f"https://discord.com:port/api/webhooks/1/{TOKEN}",
+        f"https://discord.com:99999/api/webhooks/1/{TOKEN}",
+        f"https://discord..com/api/webhooks/1/{TOKEN}",
+        f"https://.discord.com/api/webhooks/1/{TOKEN}",
+        f"https://{64 * 'x'}.com/api/webhooks/1/{TOKEN}",
+        f"https://*/api/webhooks/1/{TOKEN}",
+    ],
+)
+def test_what_is_no_webhook_is_bad_configuration_and_not_repeated(database: Database, url: str) -> None:
+    add(database, "soon", SOON)
+    result = run(database, url)
+    assert (result.code, len(result.lines)) == (78, 1)
+    assert "copy it from the channel's settings" in result.last
+
+
+# Discord's bad days
+
+
+def test_a_short_rate_limit_is_waited_for(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [RATE_LIMITED, CLOUDFLARE]
+    assert run(database, discord.webhook_url).code == 0
+    assert discord.titles() == ["soon"]
+    change(database, "soon", net=LATER)
+    discord.faults = [RATE_LIMITED]
+    assert run(database, discord.webhook_url).code == 0
+    assert discord.messages[0].edits == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(429, {"message": "…", "retry_after": 3600.5, "global": True}),
+        Answer(429, "<html>Error 1015</html>", {"Retry-After": "600"}),
+        Answer(429, "<html>Error 1015</html>"),
+        Answer(429, "<html>Error 1015</html>", {"Retry-After": "Tue, 24 Nov 2026 08:00:00 GMT"}),
+        Answer(429, {"retry_after": None}),
+        Answer(429, {"retry_after": -1}),
+        Answer(429, b'{"retry_after": NaN}'),
+        Answer(429, b'{"retry_after": Infinity}'),
+        Answer(429, [], {"Retry-After": "nan"}),
+    ],
+)
+def test_a_long_or_unclear_rate_limit_is_left_for_later(database: Database, discord: Watched, fault: Answer) -> None:
+    add(database, "soon", SOON)
+    discord.faults = 9 * [fault]
+    result = run(database, discord.webhook_url)
+    assert result.code == 75
+    assert "limits the rate" in result.last
+    assert "try again" in result.last
+    assert len(discord.requests) == 1
+    assert attempted(database) == [False]
+    discord.faults = []
+    assert run(database, discord.webhook_url).lines == ["INFO Posted: soon", "INFO Messages: 1 posted, 0 edited"]
+
+
+def test_a_rate_limit_of_no_seconds_is_not_asked_about_for_ever(database: Database, discord: Watched) -> None:
+    # Discord bans an address for 10,000 answers of 429 in ten minutes.
+    add(database, "soon", SOON)
+    discord.faults = 500 * [Answer(429, {"message": "…", "retry_after": 0, "global": False}, {"Retry-After": "0"})]
+    result = run(database, discord.webhook_url)
+    assert result.code == 75
+    assert len(discord.requests) < 100
+
+
+REFUSED = {
+    "400 50035": (Answer(400, {"message": "Invalid Form Body", "code": 50035, "errors": {}}), 65, "Invalid Form Body"),
+    "401 50027": (Answer(401, {"message": "Invalid Webhook Token", "code": 50027}), 78, "set DISCORD_WEBHOOK_URL"),
+    "404 10015": (Answer(404, {"message": "Unknown Webhook", "code": 10015}), 78, "set DISCORD_WEBHOOK_URL"),
+    "404 of a web page": (Answer(404, "<html>not here</html>"), 78, "set DISCORD_WEBHOOK_URL"),
+    "403": (Answer(403, {"message": "Missing Access", "code": 50001}), 78, "set DISCORD_WEBHOOK_URL"),
+    "an echo": (Answer(400, {"message": f"no {TOKEN}", "code": 0}), 65, "no …"),
+    "a code that is none": (Answer(400, {"code": "x"}), 65, "HTTP 400"),
+    "moved for good": (Answer(301, None, {"Location": "http://127.0.0.1:1/"}), 78, "The webhook has moved"),
+    "moved": (Answer(307, None, {"Location": "http://127.0.0.1:1/"}), 78, "The webhook has moved"),
+    "moved for good, and to stay a POST": (Answer(308, None, {"Location": "/elsewhere"}), 78, "The webhook has moved"),
+}
+
+
+@pytest.mark.parametrize(("fault", "code", "told"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_refused_message_is_for_certain_not_there(
+    database: Database, discord: Watched, fault: Answer, code: int, told: str
+) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [fault]
+    result = run(database, discord.webhook_url)
+    assert (result.code, len(result.lines), len(discord.requests)) == (code, 1, 1)
+    assert told in result.last
+    assert attempted(database) == [False]
+    assert run(database, discord.webhook_url).lines == ["INFO Posted: soon", "INFO Messages: 1 posted, 0 edited"]
+
+
+@pytest.mark.parametrize("answer", ["400 50035", "401 50027", "404 10015", "moved for good"])
+def test_a_refused_edit_is_tried_again(database: Database, discord: Watched, answer: str) -> None:
+    fault, code, told = REFUSED[answer]
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    change(database, "soon", net=LATER)
+    discord.faults = [fault]
+    result = run(database, discord.webhook_url)
+    assert result.code == code
+    assert told in result.last
+    assert run(database, discord.webhook_url).last == "INFO Messages: 0 posted, 1 edited"
+
+
+def test_a_deleted_webhook_is_bad_configuration(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    discord.deleted = True
+    result = run(database, discord.webhook_url)
+    assert (result.code, len(discord.requests)) == (78, 1)
+    assert WEBHOOK_ID in result.last
+
+
+UNKNOWN = {
+    "500 of a web page": Answer(500, "<html>Internal Server Error</html>"),
+    "500": SERVER_ERROR,
+    "503": Answer(503, None, {"Retry-After": "1"}),
+    "no answer": NO_ANSWER,
+    "no id": Answer(200, {"type": 0}),
+    "no content": Answer(204),
+    "no JSON": Answer(200, "<html>fine</html>"),
+}
+
+
+@pytest.mark.parametrize("fault", UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_became_of_a_message_without_an_answer_is_not_pretended_to_be_known(
+    database: Database, discord: Watched, fault: Answer
+) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [fault]
+    result = run(database, discord.webhook_url)
+    assert (result.code, len(result.lines)) == (75, 1)
+    assert "not known if" in result.last or "took the message" in result.last
+    assert attempted(database) == [True]
+    again = run(database, discord.webhook_url)
+    assert again.code == 0
+    assert again.lines == [
+        f"WARNING A run at {NOW} sent a message for soon and {TWICE}",
+        "INFO Posted: soon",
+        "INFO Messages: 1 posted, 0 edited",
+    ]
+    assert discord.titles()[-1] == "soon"
+    assert attempted(database) == [False]
+    assert run(database, discord.webhook_url).code == 99
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def half(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+
+
+def nonsense(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [reset, half, nonsense])
+def test_a_broken_connection_is_honestly_told(
+    database: Database, discord: Watched, answer: Callable[[socket.socket], None]
+) -> None:
+    add(database, "soon", SOON)
+    with raw_server(answer) as url:
+        result = run(database, url)
+    assert (result.code, len(result.lines)) == (75, 1)
+    assert "it is not known if it was saved" in result.last
+    assert attempted(database) == [True]
+    assert TWICE in run(database, discord.webhook_url).lines[0]
+
+
+@pytest.mark.parametrize("answer", ["silence", "drops"])
+def test_waiting_for_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    assert notify_discord.READ_SECONDS <= 30
+    assert notify_discord.ANSWER_SECONDS <= 60
+    monkeypatch.setattr(notify_discord, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(notify_discord, "ANSWER_SECONDS", 0.8)
+    over = threading.Event()
+
+    def keep_waiting(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" if answer == "drops" else b"")
+        while not over.wait(0.1):
+            connection.sendall(b" " if answer == "drops" else b"")
+
+    handler = signal.getsignal(signal.SIGALRM)
+    with raw_server(keep_waiting) as url:
+        try:
+            with pytest.raises(notify_discord.Unanswered, match="not known"):
+                notify_discord.Webhook(url).post({})
+        finally:
+            over.set()
+            signal.signal(signal.SIGALRM, handler)
+
+
+def test_an_address_where_nobody_listens_was_not_sent_anything(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = discord.webhook_url.replace(discord.url, f"http://127.0.0.1:{free.getsockname()[1]}")
+        result = run(database, url)
+    assert (result.code, len(result.lines)) == (75, 1)
+    assert "cannot be reached" in result.last
+    assert attempted(database) == [False]
+    assert run(database, discord.webhook_url).lines[0] == "INFO Posted: soon"
+
+
+def test_a_name_that_no_server_has_was_not_sent_anything(database: Database) -> None:
+    add(database, "soon", SOON)
+    result = run(database, f"http://nobody.invalid/api/webhooks/{WEBHOOK_ID}/{TOKEN}")
+    assert result.code == 75
+    assert "cannot be reached" in result.last
+    assert attempted(database) == [False]
+
+
+def test_a_proxy_where_nobody_listens_was_not_sent_anything(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    result = run(database, discord.webhook_url, HTTP_PROXY="http://127.0.0.1:1", http_proxy="http://127.0.0.1:1")
+    assert result.code == 75
+    assert "cannot be reached" in result.last
+    assert attempted(database) == [False]
+
+
+def test_an_attempt_of_which_nobody_knows_is_remembered_through_a_refused_one(
+    database: Database, discord: Watched
+) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [NO_ANSWER, Answer(429, {"retry_after": 3600})]
+    assert [run(database, discord.webhook_url).code for _ in range(2)] == [75, 75]
+    assert TWICE in run(database, discord.webhook_url).lines[0]
+
+
+def test_a_message_deleted_by_hand_is_posted_again(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    (deleted,) = discord.messages
+    discord.messages.clear()
+    assert run(database, discord.webhook_url).code == 99  # nobody looks until something changes
+    change(database, "soon", net=LATER)
+    result = run(database, discord.webhook_url)
+    assert (result.code, result.last) == (0, "INFO Messages: 1 posted, 0 edited")
+    (message,) = discord.messages
+    assert message.id != deleted.id
+    assert database.query("SELECT message_id FROM notifications") == [(message.id,)]
+
+
+def test_a_message_deleted_by_hand_is_not_posted_again_for_a_launch_that_is_not_next(
+    database: Database, discord: Watched
+) -> None:
+    add(database, "soon", SOON)
+    assert run(database, discord.webhook_url).code == 0
+    discord.messages.clear()
+    change(database, "soon", status="Success")
+    for _ in range(2):
+        assert run(database, discord.webhook_url).code == 99
+    assert discord.messages == []
+    assert discord.count("PATCH") == 1
+
+
+def test_a_message_that_discord_refuses_keeps_no_other_back(database: Database, discord: Watched) -> None:
+    for launch_id, net in (("a", SOON), ("b", LATER), ("c", LAST)):
+        add(database, launch_id, net)
+        assert run(database, discord.webhook_url).code == 0
+        change(database, launch_id, status="Success")
+    before = [message.edits for message in discord.messages]
+    for launch_id in "abc":
+        change(database, launch_id, name=f"{launch_id} renamed")
+    add(database, "new", "2026-11-28T12:00:00Z")
+    discord.faults = [Answer(400, {"message": "Invalid Form Body", "code": 50035})]
+    result = run(database, discord.webhook_url)
+    assert result.code == 65
+    assert "Discord refuses the message" in result.last
+    assert discord.titles() == ["a", "b renamed", "c renamed", "new"]
+    assert [message.edits for message in discord.messages] == [before[0], before[1] + 1, before[2] + 1, 0]
+    # The next run makes up for it.
+    assert run(database, discord.webhook_url).last == "INFO Messages: 0 posted, 1 edited"
+
+
+def test_a_name_cannot_forge_a_log_line(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON, name="Evil\n2026-11-24T07:00:00Z INFO forged\r\x1b[2J\u202e\u2028")
+    (posted, last) = run(database, discord.webhook_url).lines
+    assert posted == r"INFO Posted: Evil\n2026-11-24T07:00:00Z INFO forged\r\x1b[2J\u202e\u2028"
+    assert last == "INFO Messages: 1 posted, 0 edited"
+
+
+@pytest.mark.parametrize("name", ["\u200b", "@everyone", 10_000 * "🚀", 10_000 * "\\"])
+def test_discord_takes_any_name(database: Database, discord: Watched, name: str) -> None:
+    add(database, "soon", SOON, name=name, details=json.dumps({"rocket": {"configuration": {"name": name}}}))
+    assert run(database, discord.webhook_url).code == 0
+    assert len(discord.messages) == 1
+
+
+# Stopped in the middle
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_between_sending_and_the_answer_the_next_run_is_honest(
+    database: Database, discord: Watched, number: signal.Signals, code: int
+) -> None:
+    add(database, "soon", SOON)
+    with started(database, discord.webhook_url) as process:
+
+        def stop() -> None:
+            process.send_signal(number)
+            process.wait(10)
+
+        discord.when_saved = stop
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert output.endswith("Stopped by SIGTERM: run the step again.\n") or not output
+    assert attempted(database) == [True]
+    assert TWICE in run(database, discord.webhook_url).lines[0]
+    assert discord.titles() == ["soon", "soon"]
+
+
+def test_stopped_while_it_waits_for_a_rate_limit_it_ends_at_once(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [Answer(429, {"retry_after": 50})]
+    with started(database, discord.webhook_url) as process:
+        while not discord.requests:
+            assert process.poll() is None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)  # until it sleeps
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=5)
+    assert process.returncode == 143
+    assert output.endswith("Stopped by SIGTERM: run the step again.\n")
+    assert discord.messages == []
+
+
+def test_postgresql_gone_before_the_message_is_kept(own_server: Postgres, discord: Watched) -> None:
+    database = Database(own_server, "launches")
+    add(database, "soon", SOON)
+    discord.when_saved = lambda: own_server.stop("immediate")
+    result = run(database, discord.webhook_url)
+    own_server.start()
+    assert result.code == 75
+    assert discord.titles() == ["soon"]
+    assert attempted(database) == [True]
+    assert TWICE in run(database, discord.webhook_url).lines[0]
+    assert discord.titles() == ["soon", "soon"]
+
+
+# PostgreSQL's bad days
+
+
+def test_without_tables_it_names_the_step_that_makes_them(empty_database: Database, discord: Watched) -> None:
+    result = run(empty_database, discord.webhook_url)
+    assert result.code == 78
+    assert result.last.endswith("Run initialize_schema, which makes and grants it.")
+
+
+def test_without_rights_it_names_the_step_that_grants_them(database: Database, discord: Watched) -> None:
+    result = run(database, discord.webhook_url, **database.env("fetch"))
+    assert result.code == 78
+    assert result.last.endswith("Run initialize_schema, which makes and grants it.")
+
+
+def test_on_a_read_only_server_nothing_is_posted(database: Database, discord: Watched) -> None:
+    add(database, "soon", SOON)
+    database.query(f"ALTER ROLE {NOTIFY} IN DATABASE {database.name} SET default_transaction_read_only = on")
+    try:
+        result = run(database, discord.webhook_url)
+    finally:
+        database.query(f"ALTER ROLE {NOTIFY} IN DATABASE {database.name} RESET ALL")
+    assert result.code == 75
+    assert "read-only" in result.last
+    assert discord.requests == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "told"),
+    [
+        ({"PGPASSWORD": "wrong-password"}, 78, "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD."),
+        ({"PGDATABASE": "nowhere"}, 78, "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD."),
+        ({"PGPORT": "1"}, 75, "did not answer within 1 s"),
+    ],
+)
+def test_without_postgresql_nothing_is_posted(
+    database: Database, discord: Watched, wrong: dict[str, str], code: int, told: str
+) -> None:
+    result = run(database, discord.webhook_url, **wrong)
+    assert result.code == code
+    assert told in result.last
+    assert discord.requests == []
+
+
+# Weeks of real pages
+
+
+def test_over_the_recorded_weeks_each_launch_has_one_message_that_is_kept_up_to_date(
+    new_database: Callable[..., Database], discord: Watched, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = new_database()
+    monkeypatch.setenv("DISCORD_WEBHOOK_URL", discord.webhook_url)
+    facts = "SELECT launch_id, name, net, net_precision, status, image_url FROM rocket_launches"
+    stored: dict[str, tuple[Any, ...]] = {}
+    told: dict[str, tuple[Any, ...]] = {}  # what the message of a launch should show
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM)}
+
+    def step(name: str, program: Callable[[], object]) -> object:
+        for variable, value in database.env(name).items():
+            monkeypatch.setenv(variable, value)
+        return program()
+
+    pages = sorted((recorded / "2.2.0" / "series").glob("*.json"))
+    assert len(pages) == 150
+    with LaunchLibrary() as library:
+        monkeypatch.setenv("LAUNCH_LIBRARY_URL", library.url + UPCOMING["2.2.0"])
+        for page in pages:
+            library.page = page.read_bytes()
+            monkeypatch.setenv("NOW", datetime.strptime(page.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).isoformat())
+            with contextlib.suppress(fetch.database.Failure) if page == pages[0] else contextlib.nullcontext():
+                step("fetch", fetch.__main__.run)
+            before = [discord.count(method) for method in ("POST", "PATCH")]
+            code = step("notify", notify.__main__.run)
+
+            stored = {row[0]: row[1:] for row in database.query(facts)}
+            outdated = {launch_id for launch_id, shown in told.items() if stored[launch_id] != shown}
+            announced = {launch_id for (launch_id,) in database.query("SELECT launch_id FROM notifications")}
+            new = announced - told.keys()
+            posts, patches = discord.count("POST") - before[0], discord.count("PATCH") - before[1]
+            assert (posts, patches) == (len(new), len(outdated)), page.name
+            assert code == (0 if posts or patches else 99), page.name
+            told = {launch_id: stored[launch_id] for launch_id in announced}
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+    ids = dict(database.query("SELECT message_id, launch_id FROM notifications ORDER BY id"))
+    assert [message.id for message in discord.messages] == list(ids)
+    assert len(set(ids.values())) == len(discord.messages) > 10
+    assert discord.count("PATCH") > len(discord.messages)
+    for message in discord.messages:
+        (embed,) = message.body["embeds"]
+        name, net, precision, status, image_url = stored[ids[message.id]]
+        assert embed["title"].replace("\\", "") == name
+        shown = {field["name"]: field["value"] for field in embed["fields"]}
+        assert precision not in ("second", "minute", "hour") or f"<t:{net.timestamp():.0f}:F>" in shown["When"]
+        words = {"Go": "Go for launch", "Success": "Launch successful", "Failure": "Launch failed"}
+        assert shown["Status"] == words.get(status, shown["Status"])
+        assert embed.get("image", {}).get("url") == image_url
