@@ -14,7 +14,7 @@ demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays
 
 .PHONY: test
 test: .venv/installed  ## Run the tests; what cannot run here says why
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint
@@ -22,7 +22,7 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run k8s/images k8s/offline/build
-	$(BIN)/hadolint tasks/*/Dockerfile
+	$(BIN)/hadolint tasks/*/Dockerfile k8s/offline/*/*Dockerfile
 
 .PHONY: format
 format: .venv/installed  ## Format the code, and mend what ruff can mend
@@ -32,6 +32,10 @@ format: .venv/installed  ## Format the code, and mend what ruff can mend
 .PHONY: images
 images:  ## Build the three task images, those that are not there yet
 	k8s/images build
+
+.PHONY: offline
+offline:  ## Build from packages what a container registry would give, where there is none
+	k8s/offline/build
 
 .PHONY: lock
 lock: .venv/installed  ## Lock the requirements anew; UPGRADE=1 takes the newest versions

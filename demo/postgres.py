@@ -43,7 +43,7 @@ class Postgres:
             self._server = get_server(self._data, start=False, cleanup_mode=None)
             self._server.ensure_pgdata_inited()
             (self._data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-            undo.callback(self.stop)
+            undo.callback(self.stop, "immediate")  # nothing of it is kept
             self.start()
             for role, password in self._passwords.items():
                 statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")

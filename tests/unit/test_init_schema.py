@@ -576,7 +576,7 @@ def test_sigterm_while_it_waits_for_a_lock_changes_nothing(empty_database: Datab
             time.sleep(0.2)
         output, _ = process.communicate(timeout=10)  # the lock is free: it could go on
     assert process.returncode == 143, output
-    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: nothing was changed. Run the step again.")
+    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.")
     assert dump(empty_database) == before
 
 
@@ -590,7 +590,7 @@ def test_sigterm_while_it_waits_for_postgresql_ends_it_at_once(shared_database: 
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=3)
     assert process.returncode == 143
-    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: nothing was changed. Run the step again.")
+    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.")
 
 
 def test_a_read_only_server_is_left_for_later(empty_database: Database) -> None:

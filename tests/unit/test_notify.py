@@ -758,7 +758,7 @@ def test_stopped_between_sending_and_the_answer_the_next_run_is_honest(
         discord.when_saved = stop
         output, _ = process.communicate(timeout=20)
     assert process.returncode == code
-    assert output.endswith("Stopped by SIGTERM: run the step again.\n") or not output
+    assert output.endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.\n") or not output
     assert attempted(database) == [True]
     assert TWICE in run(database, discord.webhook_url).lines[0]
     assert discord.titles() == ["soon", "soon"]
@@ -775,7 +775,7 @@ def test_stopped_while_it_waits_for_a_rate_limit_it_ends_at_once(database: Datab
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=5)
     assert process.returncode == 143
-    assert output.endswith("Stopped by SIGTERM: run the step again.\n")
+    assert output.endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.\n")
     assert discord.messages == []
 
 

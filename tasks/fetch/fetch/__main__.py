@@ -67,7 +67,7 @@ def run() -> None:
     log.info(
         "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d",
         *counts,
-        sum(request.status == 200 for request in library.requests),
+        sum(request.error is None for request in library.requests),
     )
 
 
@@ -127,7 +127,7 @@ def main() -> int:
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
         return failure.exit_code
     except SystemExit:
-        log.error("Stopped by SIGTERM: nothing of this run was stored. Run the step again.")  # noqa: TRY400
+        log.error("Stopped by SIGTERM: what was not committed is undone. Run the step again.")  # noqa: TRY400
         raise
     return 0
 

@@ -67,8 +67,10 @@ class LaunchLibrary:
                 "LAUNCH_LIBRARY_URL is not the address of a list, such as "
                 "https://ll.thespacedevs.com/2.3.0/launches/upcoming/; a key belongs into LAUNCH_LIBRARY_TOKEN.",
             )
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self._start = urlunsplit(parts._replace(query=urlencode({"limit": LIMIT} | query), fragment=""))
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        if not any(name == "limit" for name, _ in query):
+            query.append(("limit", str(LIMIT)))
+        self._start = urlunsplit(parts._replace(query=urlencode(query), fragment=""))
         self._session = Session()
         self._session.headers["User-Agent"] = "rocket-launches/1 (fetch; one request a run)"
         self._session.headers["Accept"] = "application/json"
@@ -113,7 +115,8 @@ class LaunchLibrary:
                     f"The Launch Library throttles us for another {seconds:.0f} s; its limit is 15 requests an hour "
                     "for an address. Try again after that, or set LAUNCH_LIBRARY_TOKEN.",
                 )
-            log.info("Throttled: waiting %.0f s, as the Launch Library asks", seconds)
+            request.error = f"Throttled: waiting {seconds:.0f} s, as the Launch Library asks"
+            log.info("%s", request.error)
             time.sleep(seconds)
             return self._get(url, may_wait=False)
         if response.status_code != 200:

@@ -101,11 +101,11 @@ MERGE = """
         LEFT JOIN (SELECT DISTINCT launch_id FROM changes) AS c USING (launch_id)
         GROUP BY s.request
     )
-    INSERT INTO fetches (requested_at, url, status, seen, added, changed, unchanged, unreadable)
-    SELECT r.requested_at, r.url, r.status, coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0),
+    INSERT INTO fetches (requested_at, url, status, error, seen, added, changed, unchanged, unreadable)
+    SELECT r.requested_at, r.url, r.status, r.error, coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0),
            coalesce(c.unchanged, 0), r.unreadable
     FROM jsonb_to_recordset(%(requests)s) AS r (
-        number integer, requested_at timestamptz, url text, status integer, unreadable integer
+        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer
     )
     LEFT JOIN counted AS c ON c.request = r.number
     ORDER BY r.number
@@ -114,9 +114,9 @@ MERGE = """
 
 FAILED = """
     INSERT INTO fetches (requested_at, url, status, unreadable, error)
-    SELECT requested_at, url, status, unreadable, %(error)s
+    SELECT requested_at, url, status, unreadable, coalesce(r.error, %(error)s)
     FROM jsonb_to_recordset(%(requests)s) AS r (
-        number integer, requested_at timestamptz, url text, status integer, unreadable integer
+        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer
     )
     ORDER BY number
 """
@@ -130,6 +130,7 @@ class Request:
     requested_at: datetime
     url: str
     status: int | None = None
+    error: str | None = None
     unreadable: int = 0
 
 

@@ -59,7 +59,7 @@ def main() -> int:
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
         return failure.exit_code
     except SystemExit:
-        log.error("Stopped by SIGTERM: nothing was changed. Run the step again.")  # noqa: TRY400  # the same
+        log.error("Stopped by SIGTERM: what was not committed is undone. Run the step again.")  # noqa: TRY400  # the same
         raise
     return 0
 
