@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+OFFLINE := k8s/offline
 
 .PHONY: help
 help:  ## List the targets
@@ -21,8 +22,9 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run k8s/images k8s/offline/build
-	$(BIN)/hadolint tasks/*/Dockerfile k8s/offline/*/*Dockerfile
+	$(BIN)/shellcheck .ci/run k8s/images $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
+	  $(OFFLINE)/node/kindnetd $(OFFLINE)/node/kubernetes/update
+	$(BIN)/hadolint tasks/*/Dockerfile dags/Dockerfile $(OFFLINE)/*/*Dockerfile
 
 .PHONY: format
 format: .venv/installed  ## Format the code, and mend what ruff can mend
@@ -31,19 +33,49 @@ format: .venv/installed  ## Format the code, and mend what ruff can mend
 
 .PHONY: images
 images:  ## Build the three task images, those that are not there yet
-	k8s/images build
+	k8s/images build tasks
+
+# The deployment. It needs no virtual environment: Python, docker, kind, helm and kubectl are enough.
+.PHONY: up
+up:  ## Deploy to a kind cluster, from nothing or from anything, to a green run
+	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py up
+
+.PHONY: trigger
+trigger:  ## Run the DAG once on the cluster, and wait for its end
+	@$(PYTHON) k8s/deploy.py trigger
+
+.PHONY: logs
+logs:  ## Print a task's log, by kubectl; TASK=fetch_and_store_data
+	@$(PYTHON) k8s/deploy.py logs $(TASK)
+
+.PHONY: rows
+rows:  ## Show the launches that the cluster has stored
+	@$(PYTHON) k8s/deploy.py psql 'SELECT id, launch_id, name, net, image_url FROM rocket_launches;'
+
+.PHONY: psql
+psql:  ## Open psql on the cluster's launches
+	@$(PYTHON) k8s/deploy.py psql
+
+.PHONY: status
+status:  ## Show the releases and pods of the cluster
+	@$(PYTHON) k8s/deploy.py status
+
+.PHONY: down
+down:  ## Delete the cluster and all that is in it
+	@$(PYTHON) k8s/deploy.py down
 
 .PHONY: offline
 offline:  ## Build from packages what a container registry would give, where there is none
-	k8s/offline/build
+	$(OFFLINE)/build
 
 .PHONY: lock
 lock: .venv/installed  ## Lock the requirements anew; UPGRADE=1 takes the newest versions
-	$(BIN)/uv pip compile $(LOCK) requirements.in -o requirements.txt
+	$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in -o requirements.txt
 	for task in init_schema fetch notify; do \
-	  $(BIN)/uv pip compile $(LOCK) -c requirements.txt tasks/$$task/requirements.in -o tasks/$$task/requirements.txt || exit; \
+	  $(BIN)/uv pip compile $(LOCK) --python-version 3.11 -c requirements.txt tasks/$$task/requirements.in -o tasks/$$task/requirements.txt || exit; \
 	done
-LOCK = -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	$(BIN)/uv pip compile $(LOCK) --python-version 3.13 $(OFFLINE)/airflow/requirements.in -o $(OFFLINE)/airflow/requirements.txt
+LOCK = -q --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
   $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean

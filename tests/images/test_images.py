@@ -69,9 +69,9 @@ def images() -> dict[str, str]:
         pytest.skip("no Docker here, or it does not answer")
     if run("docker", "image", "inspect", BASE).returncode and run("docker", "pull", "--quiet", BASE).returncode:
         pytest.skip(f"{BASE} cannot be pulled: k8s/offline/build python makes a stand-in")
-    built = run(ROOT / "k8s" / "images", "build")
+    built = run(ROOT / "k8s" / "images", "build", "tasks")
     assert built.returncode == 0, built.stderr
-    return references(ROOT / "k8s" / "images")
+    return {name: image for name, image in references(ROOT / "k8s" / "images").items() if name != "airflow"}
 
 
 # What they are called
@@ -81,6 +81,7 @@ def images() -> dict[str, str]:
 def copy(tmp_path: Path) -> Path:
     """A copy of all that goes into the images, outside of the repository; the path is that of its script."""
     shutil.copytree(ROOT / "tasks", tmp_path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "dags", tmp_path / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "k8s").mkdir()
     return Path(shutil.copy2(ROOT / "k8s" / "images", tmp_path / "k8s"))
 
@@ -104,7 +105,8 @@ def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str
     assert re.fullmatch(
         r"IMAGE_INIT_SCHEMA=rocket-launches/init-schema:[0-9a-f]{12}\n"
         r"IMAGE_FETCH=rocket-launches/fetch:[0-9a-f]{12}\n"
-        r"IMAGE_NOTIFY=rocket-launches/notify:[0-9a-f]{12}\n",
+        r"IMAGE_NOTIFY=rocket-launches/notify:[0-9a-f]{12}\n"
+        r"IMAGE_AIRFLOW=rocket-launches/airflow:[0-9a-f]{12}\n",
         printed,
     )
 
@@ -171,7 +173,7 @@ def test_there_is_no_tag_without_a_hash(copy: Path, tmp_path: Path) -> None:
     ("docker", "advice"),
     [
         ("exit 1", "Docker does not answer"),
-        ('case $1 in info) ;; *) echo "$@" >&2; exit 1; esac', "k8s/offline/build python"),
+        ('case $1 in info) ;; *) echo "$@" >&2; exit 1; esac', "k8s/offline/build"),
     ],
 )
 def test_build_says_what_is_missing(fake_docker: Callable[[str], str], docker: str, advice: str) -> None:
@@ -181,7 +183,7 @@ def test_build_says_what_is_missing(fake_docker: Callable[[str], str], docker: s
 
 
 def test_what_is_there_is_not_built_again(images: dict[str, str]) -> None:
-    result = run(ROOT / "k8s" / "images", "build")
+    result = run(ROOT / "k8s" / "images", "build", "tasks")
     lines = result.stdout.splitlines()
     assert [line.split(",")[0] for line in lines] == list(images.values())
     assert all(line.endswith("MB, there") for line in lines)
