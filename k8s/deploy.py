@@ -1,0 +1,472 @@
+"""Deploys rocket-launches to a kind cluster, and works with what is there: `make up` and its companions.
+
+It needs Python, and docker, kind, helm and kubectl. Every command names its kube context, so that no other cluster is
+ever touched. Run again, it upgrades: what is there stays, above all Secrets and data. Interrupted, the next finishes.
+"""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rocket-launches"
+
+CLUSTER = "rocket-launches"
+CONTEXT = f"kind-{CLUSTER}"
+AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
+DAG = "download_rocket_launches"
+
+# In which version at least, what says it, and how to get it.
+PROGRAMS = {
+    "docker": ((20, 10), ("version", "--format", "{{.Server.Version}}"), "https://docs.docker.com/engine/install"),
+    "kind": ((0, 30), ("version",), "https://kind.sigs.k8s.io/docs/user/quick-start/#installation"),
+    "helm": ((4, 0), ("version", "--short"), "https://helm.sh/docs/intro/install"),
+    "kubectl": ((1, 34), ("version", "--client"), "https://kubernetes.io/docs/tasks/tools"),
+}
+
+# The images that the charts' pods need besides our own.
+IMAGES = ("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "ghcr.io/cloudnative-pg/postgresql:17-minimal-trixie")
+
+
+class Failed(Exception):  # noqa: N818  # it says what failed
+    """What went wrong and what to do."""
+
+
+# ---------------------------------------------------------------- programs
+
+
+def run(*command: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run a program and return what it prints. Raises Failed with its last words."""
+    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT)
+    if check and result.returncode:
+        words = (result.stderr.strip() or result.stdout.strip())[-3000:]
+        raise Failed(f"{' '.join(command[:5])} failed: {words}")
+    return result.stdout
+
+
+def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run kubectl on our own cluster."""
+    return run("kubectl", "--context", CONTEXT, *arguments, stdin=stdin, check=check)
+
+
+def helm(*arguments: str, stdin: str | None = None) -> str:
+    """Run helm on our own cluster."""
+    return run("helm", "--kube-context", CONTEXT, *arguments, stdin=stdin)
+
+
+def check_programs() -> None:
+    """Find every program in a version that will do. Raises Failed with how to get what is missing."""
+    missing = []
+    for name, (least, arguments, where) in PROGRAMS.items():
+        said = run(name, *arguments, check=False) if shutil.which(name) else ""
+        found = re.search(r"(\d+)\.(\d+)", said)
+        if not found or (int(found[1]), int(found[2])) < least:
+            is_there = f"found {found[0]}" if found else "does not answer" if shutil.which(name) else "not found"
+            missing.append(f"  {name} {least[0]}.{least[1]} or newer ({is_there}): {where}")
+    if missing:
+        raise Failed("Missing:\n" + "\n".join(missing))
+
+
+@contextlib.contextmanager
+def phase(name: str, *namespaces: str) -> Iterator[None]:
+    """Show a phase and its seconds; if it fails, show the state of what it was about."""
+    print(f"{name:<10}", end="", flush=True)
+    started = time.monotonic()
+    try:
+        yield
+    except Failed:
+        print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
+        for namespace in namespaces:
+            diagnose(namespace)
+        raise
+    print(f"{time.monotonic() - started:5.0f} s", flush=True)
+
+
+def diagnose(namespace: str) -> None:
+    """Print what a person would look at next: pods, their last words where they are not well, events."""
+    print(f"\n--- pods in {namespace}\n{kubectl('get', 'pods', '-n', namespace, '-o', 'wide', check=False)}")
+    pods = json.loads(kubectl("get", "pods", "-n", namespace, "-o", "json", check=False) or '{"items": []}')
+    for pod in pods["items"]:
+        states = pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", [])
+        if pod["status"]["phase"] != "Succeeded" and not (states and all(state["ready"] for state in states)):
+            name = pod["metadata"]["name"]
+            words = kubectl("logs", "-n", namespace, name, "--all-containers", "--tail=15", check=False)
+            print(f"--- last words of {name}\n{words}")
+    events = kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", check=False).splitlines()
+    print("\n".join([f"--- events in {namespace}", *events[:1], *events[1:][-15:]]), flush=True)
+
+
+# ---------------------------------------------------------------- settings and secrets
+
+
+def settings() -> dict[str, str]:
+    """Return .env's KEY=VALUE lines; what the environment has and is not empty wins."""
+    path = ROOT / ".env"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, value in pairs} | {k: v for k, v in os.environ.items() if v}
+
+
+def secret(namespace: str, name: str) -> dict[str, str]:
+    """Return a Secret's values; nothing if it is not there."""
+    found = kubectl("get", "secret", name, "-n", namespace, "-o", "json", "--ignore-not-found")
+    data = json.loads(found).get("data", {}) if found else {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def write_secret(namespace: str, name: str, values: dict[str, str], kind: str = "Opaque") -> None:
+    """Write a Secret. Its values go through standard input, where no other process can read them."""
+    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": CLUSTER}}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
+    # Server-side: `kubectl apply` would keep the values once more, in an annotation.
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
+
+
+def write_secrets(chosen: dict[str, str]) -> None:
+    """Write every Secret. A password that .env does not give is made once, and kept."""
+    owner, database = chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+    roles = {
+        "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
+        "database-fetch": ("launch_fetch", database, None),
+        "database-notify": ("launch_notify", database, None),
+        "database-airflow": ("airflow", "airflow", None),
+    }
+    for name, (role, dbname, wanted) in roles.items():
+        values = {
+            "username": role,
+            "password": wanted or secret(AIRFLOW, name).get("password") or secrets.token_urlsafe(24),
+            "host": f"postgres-rw.{AIRFLOW}.svc",
+            "port": "5432",
+            "dbname": dbname,
+        }
+        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth")
+        if role == "airflow":
+            uri = f"postgresql://airflow:{values['password']}@{values['host']}:5432/airflow"
+            write_secret(AIRFLOW, "airflow-metadata", {"connection": uri})
+        else:
+            write_secret(TASKS, name, values)
+
+    generated = {
+        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
+        "airflow-api-secret-key": ("api-secret-key", secrets.token_hex(32)),
+        "airflow-jwt-secret": ("jwt-secret", secrets.token_hex(64)),
+    }
+    for name, (key, value) in generated.items():
+        if not secret(AIRFLOW, name):
+            write_secret(AIRFLOW, name, {key: value})
+    password = chosen.get("AIRFLOW_ADMIN_PASSWORD") or secret(AIRFLOW, "airflow-admin").get("password")
+    admin = {
+        "username": chosen.get("AIRFLOW_ADMIN_USER") or "admin",
+        "password": password or secrets.token_urlsafe(12),
+    }
+    write_secret(AIRFLOW, "airflow-admin", admin)
+
+    # These may be empty: the steps take that for "not set".
+    write_secret(TASKS, "discord", {"webhook-url": chosen.get("DISCORD_WEBHOOK_URL", "")})
+    write_secret(TASKS, "launch-library", {"token": chosen.get("LAUNCH_LIBRARY_TOKEN", "")})
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "launch-library", "namespace": TASKS},
+        "data": {"url": chosen.get("LAUNCH_LIBRARY_URL", "")},
+    }
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(config_map))
+
+
+# ---------------------------------------------------------------- charts
+
+
+def chart(name: str) -> str:
+    """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
+
+    The digest is checked. One that differs is an error for what was downloaded; for what somebody put into the folder
+    it is a warning, as is a chart's folder, which has no digest.
+    """
+    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
+    lock = {line.split()[0]: line.split()[1:] for line in lines if line and not line.startswith("#")}
+    version, repository, digest = lock[name]
+    folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
+    packed = folder / f"{name}-{version}.tgz"
+    if not packed.exists() and (folder / name / "Chart.yaml").exists():
+        print(f"(warning: {folder / name} is used as it is: a folder has no digest) ", end="")
+        return str(folder / name)
+    downloaded = not packed.exists()
+    if downloaded:
+        folder.mkdir(parents=True, exist_ok=True)
+        run("helm", "pull", name, "--repo", repository, "--version", version, "--destination", str(folder))
+    if f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}" != digest:
+        if downloaded:
+            packed.unlink()
+            raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
+        print(f"(warning: {packed} is used, though its digest is not the locked one) ", end="")
+    return str(packed)
+
+
+def install(release: str, namespace: str, name: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
+    """Install or upgrade a release; `values` are added to those of its file."""
+    # An upgrade that was interrupted would block every later one.
+    pending = json.loads(helm("list", "--pending", "--namespace", namespace, "--output", "json") or "[]")
+    if any(found["name"] == release for found in pending):
+        first = [found["revision"] for found in pending if found["name"] == release] == ["1"]
+        helm(*("uninstall", "--no-hooks") if first else ("rollback", "--no-hooks"), release, "--namespace", namespace)
+    helm(
+        *("upgrade", "--install", release, chart(name), "--namespace", namespace, "--create-namespace"),
+        *("--values", f"helm/{release}.yaml", "--values", "-", "--timeout", "15m", *arguments),
+        stdin=json.dumps(values or {}),
+    )
+
+
+# ---------------------------------------------------------------- up
+
+
+def up(_arguments: argparse.Namespace) -> None:
+    """From nothing, or from anything, to a green run."""
+    started = time.monotonic()
+    check_programs()
+    chosen = settings()
+    if chosen.get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
+        raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
+    with phase("cluster"):
+        make_cluster()
+    with phase("images"):
+        images = load_images()
+    with phase("secrets"):
+        kubectl("apply", "-k", "k8s")
+        write_secrets(chosen)
+    with phase("operator", OPERATOR):
+        install("operator", OPERATOR, "cloudnative-pg", "--wait")
+    with phase("database", AIRFLOW):
+        initdb = {
+            "owner": secret(AIRFLOW, "database-init-schema")["username"],
+            "database": secret(AIRFLOW, "database-init-schema")["dbname"],
+        }
+        install("postgres", AIRFLOW, "cluster", values={"cluster": {"initdb": initdb}})
+        kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
+        kubectl(
+            "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
+        )
+    with phase("airflow", AIRFLOW):
+        install("airflow", AIRFLOW, "airflow", values=airflow_values(images, chosen.get("SCHEDULE", "")))
+        for workload in (
+            "deployment/airflow-api-server",
+            "deployment/airflow-dag-processor",
+            "statefulset/airflow-scheduler",
+        ):
+            kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=10m")
+    with phase("first run", AIRFLOW, TASKS):
+        states = trigger_and_wait({}, lambda _: None)
+    show(states)
+    admin = secret(AIRFLOW, "airflow-admin")
+    print(
+        f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080 "
+        f"(user {admin['username']}, password {admin['password']})\n"
+        "Next: make trigger, make logs TASK=fetch_and_store_data, make rows"
+    )
+    if states.pop("") != "success":
+        raise Failed("The first run failed: make logs TASK=… says why, make trigger tries again.")
+
+
+def make_cluster() -> None:
+    """Make the cluster, or finish one that is not whole."""
+    if CLUSTER in run("kind", "get", "clusters").split():
+        run("docker", "start", f"{CLUSTER}-control-plane", check=False)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if kubectl("get", "--raw", "/readyz", check=False) == "ok":
+                return
+            time.sleep(2)
+        run("kind", "delete", "cluster", "--name", CLUSTER)  # it was interrupted before it answered for the first time
+    run("kind", "create", "cluster", "--config", "k8s/kind.yaml", "--wait", "120s")
+
+
+def load_images() -> dict[str, str]:
+    """Build our images and bring them into the node, with those others that this machine's Docker has."""
+    run("k8s/images", "build")
+    ours = dict(line.split("=", 1) for line in run("k8s/images").split())
+    wanted = [*ours.values(), *(image for image in IMAGES if run("docker", "images", "-q", image))]
+    node = f"{CLUSTER}-control-plane"
+    there = run("docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
+    for image in wanted:
+        full = image if image.startswith("ghcr.io/") else f"docker.io/{image}"
+        if full not in there:
+            run("kind", "load", "docker-image", image, "--name", CLUSTER)
+    return ours
+
+
+def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
+    """Return what the deployment adds to helm/airflow.yaml."""
+    repository, _, tag = images["IMAGE_AIRFLOW"].rpartition(":")
+    variables = {name: image for name, image in images.items() if name != "IMAGE_AIRFLOW"}
+    variables |= {"TASK_NAMESPACE": TASKS, "SCHEDULE": schedule}
+    return {
+        "images": {"airflow": {"repository": repository, "tag": tag}},
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+    }
+
+
+# ---------------------------------------------------------------- runs
+
+
+@contextlib.contextmanager
+def airflow_api() -> Iterator[Any]:
+    """Open a way to Airflow's API that needs no port of the node, and yield a function that calls it as the admin."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    forward = subprocess.Popen(
+        ["kubectl", "--context", CONTEXT, "port-forward", "-n", AIRFLOW, "service/airflow-api-server", f"{port}:8080"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    token = ""
+
+    def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+        request.add_header("Content-Type", "application/json")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(
+            request, json.dumps(body).encode() if body is not None else None, timeout=30
+        ) as answer:
+            return json.load(answer)
+
+    try:
+        if not forward.stdout or not forward.stdout.readline():
+            raise Failed("Airflow's API server cannot be reached: make status shows if it runs, make up finishes it.")
+        admin = secret(AIRFLOW, "airflow-admin")
+        token = call("POST", "/auth/token", admin)["access_token"]
+        yield call
+    except (urllib.error.URLError, OSError) as error:
+        raise Failed(f"Airflow's API does not answer ({error}): make status shows the pods.") from None
+    finally:
+        forward.terminate()
+        forward.wait()
+
+
+def trigger_and_wait(conf: dict[str, Any], on_change: Any, seconds: float = 900) -> dict[str, Any]:  # noqa: ANN401
+    """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''."""
+    with airflow_api() as call:
+        deadline = time.monotonic() + seconds
+        while True:  # the dag processor reads the file some seconds after Airflow is there
+            try:
+                call("GET", f"/api/v2/dags/{DAG}")
+                break
+            except urllib.error.HTTPError as error:
+                if error.code != 404 or time.monotonic() > deadline:
+                    raise Failed(
+                        f"Airflow does not know {DAG} (HTTP {error.code}): make status shows its pods."
+                    ) from None
+                time.sleep(1)
+        run_id = call("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+        seen: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            state = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"]
+            instances = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+            tasks = {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in instances}
+            if tasks != seen:
+                on_change(tasks)
+                seen = tasks
+            waiting = any(task_state == "up_for_retry" for task_state, _ in tasks.values())
+            if state in ("success", "failed") or waiting:
+                return tasks | {"": "failed" if waiting else state}
+            time.sleep(1)
+    raise Failed(f"The run {run_id} has not ended after {seconds:.0f} s: make status, make logs TASK=…")
+
+
+def show(states: dict[str, Any]) -> None:
+    """Print each task's state and seconds, in the order of the DAG."""
+    for task in ("initialize_schema", "fetch_and_store_data", "notify_discord"):
+        state, duration = states.get(task, ("none", 0.0))
+        print(f"  {task:<22}{state or 'not run':<18}{duration:5.1f} s")
+
+
+def trigger(_arguments: argparse.Namespace) -> None:
+    """Run the DAG once, and say how it ended."""
+    states = trigger_and_wait({}, lambda _: None)
+    show(states)
+    if states[""] != "success":
+        raise Failed("The run failed: make logs TASK=… says why. Airflow tries again by itself, up to four times.")
+
+
+def logs(arguments: argparse.Namespace) -> None:
+    """Print the logs of a task's newest pod."""
+    selector = f"dag_id={DAG}" + (f",task_id={arguments.task}" if arguments.task else "")
+    names = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "name")
+    if not names:
+        raise Failed(f"No pod of {arguments.task or DAG} is there: make trigger starts a run.")
+    for name in names.split() if not arguments.task else names.split()[-1:]:
+        print(f"--- {name}\n{kubectl('logs', '-n', TASKS, name, '--tail=-1', check=False)}", end="")
+
+
+def psql(arguments: argparse.Namespace) -> None:
+    """Open psql on the launches as their owner, or run one statement."""
+    owner = secret(AIRFLOW, "database-init-schema")
+    primary = "cnpg.io/cluster=postgres,cnpg.io/instanceRole=primary"
+    pod = kubectl("get", "pods", "-n", AIRFLOW, "-l", primary, "-o", "name").strip()
+    command = ["kubectl", "--context", CONTEXT, "exec", "-n", AIRFLOW, "-i", pod, "-c", "postgres"]
+    if sys.stdin.isatty() and not arguments.statement:
+        command.append("-t")
+    # Inside its pod, PostgreSQL knows us by our Unix user; the role is set at once, so that no password is needed.
+    command += ["--", "env", f"PGOPTIONS=-c role={owner['username']}", "psql", "-X", owner["dbname"]]
+    if arguments.statement:
+        command += ["-c", arguments.statement]
+    if subprocess.run(command, check=False).returncode:
+        raise Failed("psql failed: make status shows if PostgreSQL runs.")
+
+
+def status(_arguments: argparse.Namespace) -> None:
+    """Print the releases and the pods."""
+    print(helm("list", "--all-namespaces"))
+    for namespace in (OPERATOR, AIRFLOW, TASKS):
+        print(f"{namespace}:\n{kubectl('get', 'pods', '-n', namespace)}")
+
+
+def down(_arguments: argparse.Namespace) -> None:
+    """Delete the cluster and all that is in it."""
+    run("kind", "delete", "cluster", "--name", CLUSTER)
+    if not run("docker", "ps", "-aq", "--filter", "network=kind"):
+        run("docker", "network", "rm", "kind", check=False)
+
+
+def main() -> int:
+    """Return 0, or 1 with a sentence on standard error."""
+    # What `make offline` compiled comes first.
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for command in (up, trigger, logs, psql, status, down):
+        subparser = commands.add_parser(command.__name__, help=command.__doc__)
+        subparser.set_defaults(run=command)
+        if command is logs:
+            subparser.add_argument("task", nargs="?")
+        if command is psql:
+            subparser.add_argument("statement", nargs="?")
+    arguments = parser.parse_args()
+    try:
+        arguments.run(arguments)
+    except Failed as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped: the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
