@@ -1,0 +1,197 @@
+"""Everything that ends up in the cluster, as `make up` makes it: three charts, our own manifests, the DAG's pods."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s import deploy
+
+Document = dict[str, Any]
+
+ROOT = deploy.ROOT
+# As `make up` looks for them.
+PATH = f"{deploy.CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
+CHARTS = Path(os.environ.get("CHARTS_DIR") or deploy.CACHE / "charts")
+
+# The releases: chart, namespace, and what the deployment adds to the values file.
+IMAGES = {
+    "IMAGE_INIT_SCHEMA": "rocket-launches/init-schema:0123456789ab",
+    "IMAGE_FETCH": "rocket-launches/fetch:0123456789ab",
+    "IMAGE_NOTIFY": "rocket-launches/notify:0123456789ab",
+    "IMAGE_AIRFLOW": "rocket-launches/airflow:0123456789ab",
+}
+RELEASES: dict[str, tuple[str, str, Document]] = {
+    "operator": ("cloudnative-pg", deploy.OPERATOR, {}),
+    "postgres": ("cluster", deploy.AIRFLOW, {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}}),
+    "airflow": ("airflow", deploy.AIRFLOW, deploy.airflow_values(IMAGES, "@hourly")),
+}
+# What the DAG's pods are: Airflow reads its environment once, so it gets a process of its own.
+DAG_PODS = """
+import json, sys
+from kubernetes.client import ApiClient
+from demo.pods import load_dag
+for task in load_dag(sys.argv[1]).tasks:
+    pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
+    pod["metadata"]["name"] = task.task_id.replace("_", "-")
+    print("---", json.dumps(pod), sep="\\n")
+"""
+
+
+def load(text: str) -> list[Document]:
+    """Return the documents of a YAML text."""
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+
+
+def read(path: str) -> Document:
+    """Return the only document of one of our files."""
+    (document,) = load((ROOT / path).read_text(encoding="utf-8"))
+    return document
+
+
+def program(name: str) -> str:
+    """Return the path of a program, or skip the test."""
+    found = shutil.which(name, path=PATH)
+    return found or pytest.skip(f"no {name} here: k8s/offline/build programs makes it")
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """Run a program that must succeed; return what it prints."""
+    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def locked() -> dict[str, list[str]]:
+    """Return helm/charts.lock: version, repository and digest by name."""
+    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
+    return {name: rest for name, *rest in map(str.split, lines) if name != "#"}
+
+
+def chart(name: str) -> str:
+    """Return the path of a chart that is at hand, or skip the test: tests download nothing."""
+    if not (CHARTS / f"{name}-{locked()[name][0]}.tgz").exists() and not (CHARTS / name / "Chart.yaml").exists():
+        pytest.skip(f"no chart {name} in {CHARTS}: make up puts it there")
+    return deploy.chart(name)
+
+
+def kubernetes() -> str:
+    """Return the version of the cluster that `make up` makes."""
+    image: str = read("k8s/kind.yaml")["nodes"][0]["image"]
+    return image.rpartition(":v")[2]
+
+
+@functools.cache
+def defaults(release: str) -> Document:
+    """Return the values that the release's chart itself has."""
+    (values,) = load(run(program("helm"), "show", "values", chart(RELEASES[release][0])))
+    return values
+
+
+@functools.cache
+def text(name: str) -> str:
+    """Return the YAML of a release, of our own manifests, or of the DAG's pods."""
+    if name == "k8s":
+        if kubectl := shutil.which("kubectl", path=PATH):
+            return run(kubectl, "kustomize", "k8s")
+        files = [ROOT / "k8s" / file for file in read("k8s/kustomization.yaml")["resources"]]
+        return "\n---\n".join(file.read_text(encoding="utf-8") for file in files)
+    if name == "dag":
+        with tempfile.TemporaryDirectory() as home:
+            return run(sys.executable, "-c", DAG_PODS, home)
+    chart_name, namespace, values = RELEASES[name]
+    helm = program("helm")
+    return run(
+        *(helm, "template", name, chart(chart_name), "--namespace", namespace, "--kube-version", kubernetes()),
+        *("--values", f"helm/{name}.yaml", "--values", "-", "--skip-tests"),  # nobody runs `helm test`
+        stdin=json.dumps(values),
+    )
+
+
+@functools.cache
+def documents(name: str) -> list[Document]:
+    """Return what `text` has, parsed."""
+    return load(text(name))
+
+
+def of_kind(name: str, kind: str) -> dict[str, Document]:
+    """Return the objects of a kind, by their names."""
+    return {found["metadata"]["name"]: found for found in documents(name) if found["kind"] == kind}
+
+
+def pod_spec(document: Document) -> Document | None:
+    """Return the specification of the pods that an object makes, if it makes any."""
+    spec = document.get("spec") or {}
+    if document["kind"] == "Pod":
+        return spec
+    if document["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return spec["template"]["spec"] if document["kind"] in WORKLOADS else None
+
+
+LASTING = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
+WORKLOADS = (*LASTING, "Job", "CronJob")
+
+
+def containers(name: str) -> Iterator[tuple[str, Document, Document, bool]]:
+    """Yield every container: where it is, its pod's specification, its own, and whether it stays."""
+    for document in documents(name):
+        pod = pod_spec(document)
+        for kind in ("initContainers", "containers", "ephemeralContainers") if pod else ():
+            for container in (pod or {}).get(kind) or []:
+                stays = kind == "containers" or container.get("restartPolicy") == "Always"  # or it is a sidecar
+                where = f"{document['metadata']['name']}/{container['name']}"
+                yield where, pod or {}, container, stays and document["kind"] in LASTING
+
+
+def strict(schema: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Return an OpenAPI schema as JSON Schema that refuses what it does not name, as a mistyped field.
+
+    Fields may be null, which Kubernetes takes for absent, unless they are required.
+    """
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # Descriptions are most of it, and nobody reads them here; a field of that name is no string.
+    schema = {key: strict(value) for key, value in schema.items() if key != "description" or isinstance(value, dict)}
+    fields = schema.get("properties")
+    if isinstance(fields, dict) and schema.get("type") == "object":
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            schema.setdefault("additionalProperties", False)
+        for field in fields.keys() - set(schema.get("required", [])):
+            if isinstance(fields[field].get("type"), str):
+                fields[field]["type"] = [fields[field]["type"], "null"]
+    return schema
+
+
+def write_crd_schemas(folder: Path) -> None:
+    """Write the schemas of CloudNativePG's own kinds, which its chart brings, for kubeconform."""
+    for crd in of_kind("operator", "CustomResourceDefinition").values():
+        kind, group = crd["spec"]["names"]["kind"].lower(), crd["spec"]["group"].partition(".")[0]
+        for version in crd["spec"]["versions"]:
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            (folder / f"{kind}-{group}-{version['name']}.json").write_text(json.dumps(schema), encoding="utf-8")
+
+
+def write_schemas(folder: Path, openapi: Path) -> None:
+    """Write the schemas of Kubernetes' own kinds, out of its OpenAPI specification, for kubeconform."""
+    definitions = json.loads(openapi.read_text(encoding="utf-8"))["definitions"]
+    definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["type"] = ["integer", "string"]
+    definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"]["type"] = ["number", "string"]
+    every = {"definitions": {name: strict(definition) for name, definition in definitions.items()}}
+    (folder / "definitions.json").write_text(json.dumps(every), encoding="utf-8")
+    for name, definition in definitions.items():
+        for of in definition.get("x-kubernetes-group-version-kind", []):
+            parts = (of["kind"].lower(), of["group"].partition(".")[0], of["version"])
+            schema = {"$ref": f"definitions.json#/definitions/{name}"}
+            (folder / f"{'-'.join(filter(None, parts))}.json").write_text(json.dumps(schema), encoding="utf-8")

@@ -1,0 +1,489 @@
+"""The rendered charts, our own manifests, and the DAG's pods: each by itself, and that they fit together."""
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s import deploy
+from tests.charts.manifests import (
+    CHARTS,
+    IMAGES,
+    RELEASES,
+    ROOT,
+    Document,
+    chart,
+    containers,
+    defaults,
+    documents,
+    kubernetes,
+    locked,
+    of_kind,
+    pod_spec,
+    program,
+    read,
+    run,
+    text,
+    write_crd_schemas,
+    write_schemas,
+)
+
+NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
+
+each_release = pytest.mark.parametrize("release", RELEASES)
+everywhere = pytest.mark.parametrize("name", [*RELEASES, "k8s", "dag"])
+
+
+# The values: only what the charts know, and only what differs from what they do anyway
+
+
+def idle(values: Document, chart_has: Document, path: str = "") -> Iterator[str]:
+    """Yield each value that does nothing. An empty map in a chart takes anything, and so do Airflow's settings."""
+    for key, value in values.items():
+        where, default = f"{path}{key}", chart_has.get(key)
+        if key not in chart_has:
+            if not path.startswith("config."):
+                yield f"{where}: no such value"
+        elif isinstance(value, dict) and isinstance(default, dict) and default:
+            yield from idle(value, default, f"{where}.")
+        elif value == default:
+            yield f"{where}: the chart's default"
+
+
+@each_release
+def test_every_value_does_something(release: str) -> None:
+    assert list(idle(read(f"helm/{release}.yaml"), defaults(release))) == []
+
+
+@each_release
+def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
+    assert list(idle(RELEASES[release][2], defaults(release))) == []
+
+
+@each_release
+def test_every_chart_is_locked(release: str) -> None:
+    version, repository, digest = locked()[RELEASES[release][0]]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert repository.startswith("https://")
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert len(locked()) == len(RELEASES)
+
+
+@each_release
+def test_the_charts_at_hand_have_the_locked_version(release: str) -> None:
+    name = RELEASES[release][0]
+    assert f"\nversion: {locked()[name][0]}\n" in run(program("helm"), "show", "chart", chart(name))
+
+
+def test_airflows_chart_is_what_its_publisher_serves() -> None:
+    path = CHARTS / f"airflow-{locked()['airflow'][0]}.tgz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: make up downloads it")
+    assert locked()["airflow"][2] == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+# Kubernetes' own rules
+
+
+@pytest.fixture(scope="session")
+def kubeconform(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command that checks manifests: with the schemas that are here, else with those on the internet."""
+    folder = tmp_path_factory.mktemp("schemas")
+    command = [program("kubeconform"), "-strict", "-summary", "-kubernetes-version", kubernetes()]
+    here = ["-schema-location", f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"]
+    openapi = deploy.CACHE / "schemas" / f"kubernetes-v{kubernetes()}.json"
+    if openapi.exists():
+        write_schemas(folder, openapi)
+        return [*command, *here]
+    cache = deploy.CACHE / "schemas" / "downloaded"
+    cache.mkdir(parents=True, exist_ok=True)
+    # There is none of a CustomResourceDefinition: yannh/kubeconform#100.
+    command += ["-cache", str(cache), "-skip", "CustomResourceDefinition", "-schema-location", "default"]
+    namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: test}}"
+    if subprocess.run(command, input=namespace, capture_output=True, text=True, check=False).returncode:
+        pytest.skip(f"no {openapi} (k8s/offline/build schemas), and Kubernetes' schemas cannot be downloaded")
+    return [*command, *here]
+
+
+def check(kubeconform: list[str], name: str) -> None:
+    summary = run(*kubeconform, stdin=text(name))
+    assert f"Summary: {len(documents(name))} resource" in summary
+    assert "Invalid: 0, Errors: 0" in summary
+
+
+@everywhere
+def test_kubernetes_accepts_it(kubeconform: list[str], name: str) -> None:
+    if name == "postgres":
+        (folder,) = (Path(word).parent for word in kubeconform if word.endswith("{{.KindSuffix}}.json"))
+        write_crd_schemas(folder)
+    check(kubeconform, name)
+
+
+# Every container
+
+Rule = Callable[[Document, Document], Any]  # what it says of a pod's specification and one of its containers
+
+
+def security(pod: Document, container: Document, field: str) -> Any:  # noqa: ANN401  # any JSON
+    """Return a field of the container's security context, or of the pod's: that is the order of Kubernetes."""
+    return (container.get("securityContext") or {}).get(field, (pod.get("securityContext") or {}).get(field))
+
+
+def quantities(container: Document) -> set[str]:
+    resources = container.get("resources") or {}
+    return {f"{kind}.{name}" for kind in ("requests", "limits") for name in resources.get(kind) or {}}
+
+
+def pinned(image: str) -> bool:
+    return "@sha256:" in image or image.rpartition("/")[2].partition(":")[2] not in ("", "latest")
+
+
+def plain_secrets(container: Document) -> list[str]:
+    """Return what looks like a secret's value, in words that everybody sees who may see a pod."""
+    suspicious = re.compile(r"password|passwd|secret|token|credential|_key$|_conn$|webhook", re.IGNORECASE)
+    found = [env["name"] for env in container.get("env") or [] if env.get("value") and suspicious.search(env["name"])]
+    for word in [*(container.get("command") or []), *(container.get("args") or [])]:
+        # A variable is no value: "$ADMIN_PASSWORD", $(PASSWORD).
+        found += re.findall(r"(?:^|\s)--?[\w-]*(?:password|secret|token)[ =]+(?![\"']?\$)\S+", word, re.IGNORECASE)
+        found += re.findall(r"://[^\s/:@]*:[^\s/@$]+@", word)
+    return found
+
+
+RULES: dict[str, Rule] = {
+    "it is not root": lambda pod, container: (
+        security(pod, container, "runAsUser") != 0
+        and (security(pod, container, "runAsNonRoot") or security(pod, container, "runAsUser"))
+    ),
+    "it cannot gain privileges": lambda _, container: (
+        security({}, container, "allowPrivilegeEscalation") is False and not security({}, container, "privileged")
+    ),
+    "it has no capabilities": lambda _, container: security({}, container, "capabilities") == {"drop": ["ALL"]},
+    "its system calls are filtered": lambda pod, container: (
+        security(pod, container, "seccompProfile") == {"type": "RuntimeDefault"}
+    ),
+    "it shares nothing with the node": lambda pod, _: (
+        not any(map(pod.get, ("hostNetwork", "hostPID", "hostIPC")))
+        and not any("hostPath" in volume for volume in pod.get("volumes") or [])
+    ),
+    "it says what it needs and takes no more": lambda _, container: (
+        quantities(container) == {"requests.cpu", "requests.memory", "limits.cpu", "limits.memory"}
+    ),
+    "its image is pinned": lambda _, container: pinned(container["image"]),
+    "its secrets are in Secrets": lambda _, container: not plain_secrets(container),
+    "its root file system is read-only": lambda _, container: security({}, container, "readOnlyRootFilesystem"),
+}
+PROBED = "it is probed"  # the rule for what stays
+
+# Where a rule does not hold: each with its reason.
+AIRFLOW_WRITES = "Airflow writes to /opt/airflow and /tmp, for which the chart mounts no volumes"
+GROOMER = "a loop in a shell: the chart offers it no probe, and it ends when it fails"
+EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
+    ("airflow", PROBED): {
+        "airflow-dag-processor/dag-processor-log-groomer": GROOMER,
+        "airflow-scheduler/scheduler-log-groomer": GROOMER,
+    },
+    ("airflow", "its root file system is read-only"): {
+        "airflow-api-server/wait-for-airflow-migrations": AIRFLOW_WRITES,
+        "airflow-api-server/api-server": AIRFLOW_WRITES,
+        "airflow-dag-processor/wait-for-airflow-migrations": AIRFLOW_WRITES,
+        "airflow-dag-processor/dag-processor": AIRFLOW_WRITES,
+        "airflow-dag-processor/dag-processor-log-groomer": AIRFLOW_WRITES,
+        "airflow-scheduler/wait-for-airflow-migrations": AIRFLOW_WRITES,
+        "airflow-scheduler/scheduler": AIRFLOW_WRITES,
+        "airflow-scheduler/scheduler-log-groomer": AIRFLOW_WRITES,
+        "airflow-create-user/create-user": AIRFLOW_WRITES,
+        "airflow-run-airflow-migrations/run-airflow-migrations": AIRFLOW_WRITES,
+    },
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", [*RELEASES, "dag"])
+def test_of_every_container(name: str, rule: str) -> None:
+    broken = {where for where, pod, container, _ in containers(name) if not RULES[rule](pod, container)}
+    assert broken == EXCEPTIONS.get((name, rule), {}).keys()
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_what_stays_is_probed(name: str) -> None:
+    kinds = {"livenessProbe", "readinessProbe", "startupProbe"}
+    broken = {where for where, _, container, stays in containers(name) if stays and not kinds & container.keys()}
+    assert broken == EXCEPTIONS.get((name, PROBED), {}).keys()
+
+
+def test_every_container_was_seen() -> None:
+    """The rules above hold for nothing as well: this is what they are about."""
+    assert {name: len(list(containers(name))) for name in (*RELEASES, "dag")} == {
+        "operator": 1,
+        "postgres": 0,  # the operator makes its pods
+        "airflow": 10,
+        "dag": 3,
+    }
+
+
+@everywhere
+def test_no_secret_comes_from_a_manifest(name: str) -> None:
+    """A chart's own would be new with every upgrade; and what is in a ConfigMap is for everybody."""
+    assert of_kind(name, "Secret") == {}
+    for config_map in of_kind(name, "ConfigMap").values():
+        for value in config_map.get("data", {}).values():
+            assert not re.search(r"(?im)^\s*\w*(password|passwd|secret|token|webhook\w*url)\w*\s*[:=]\s*\S", value)
+            assert not re.search(r"://[^\s/:@]*:[^\s/@]+@", value)
+
+
+def test_the_images_are_those_that_the_deployment_brings() -> None:
+    """What `make up` loads into the node is what the pods ask for, and what k8s/offline makes."""
+    asked = {container["image"] for name in RELEASES for _, _, container, _ in containers(name)}
+    asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
+    assert asked == {IMAGES["IMAGE_AIRFLOW"], *deploy.IMAGES}
+    assert all(map(pinned, asked))
+
+
+# PostgreSQL
+
+
+def test_postgresql() -> None:
+    (cluster,) = of_kind("postgres", "Cluster").values()
+    spec = cluster["spec"]
+    assert quantities(spec) == {"requests.cpu", "requests.memory", "limits.cpu", "limits.memory"}
+    assert spec["enableSuperuserAccess"] is False
+    assert spec["enablePDB"] is (spec["instances"] > 1)  # with one, it would only block whoever drains the node
+    assert not any(role.get("superuser") for role in spec["managed"]["roles"])
+    assert (spec["bootstrap"]["initdb"]["owner"], spec["bootstrap"]["initdb"]["database"]) == ("rocket", "launches")
+    (database,) = of_kind("postgres", "Database").values()
+    assert (database["spec"]["name"], database["spec"]["owner"]) == ("airflow", "airflow")
+
+
+# Secrets and settings
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
+    """What the deployment writes into an empty cluster for its pods to read."""
+    found: list[Document] = []
+
+    def kubectl(*_: str, stdin: str = "", check: bool = True) -> str:  # noqa: ARG001  # as deploy's own
+        if stdin:
+            found.append(json.loads(stdin))
+        return ""
+
+    monkeypatch.setattr(deploy, "kubectl", kubectl)
+    deploy.write_secrets({})
+    return found
+
+
+def keys(namespace: str, document: Document) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the keys of a Secret or a ConfigMap: namespace, kind, name, key."""
+    for key in (document.get("data") or {}) | (document.get("stringData") or {}):
+        yield namespace, document["kind"], document["metadata"]["name"], key
+
+
+def references(node: Any) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401  # any JSON
+    """Yield all that is asked for anywhere inside of an object: kind, name, key; a volume takes every key."""
+    if isinstance(node, list):
+        for item in node:
+            yield from references(item)
+    if not isinstance(node, dict):
+        return
+    for field, value in node.items():
+        if field in ("secretKeyRef", "configMapKeyRef"):
+            yield "Secret" if field == "secretKeyRef" else "ConfigMap", value["name"], value["key"]
+        elif field in ("secretRef", "configMapRef", "configMap"):
+            yield "Secret" if field == "secretRef" else "ConfigMap", value["name"], ""
+        elif field == "secret" and "secretName" in value:
+            yield "Secret", value["secretName"], ""
+        elif field in ("secret", "passwordSecret"):  # CloudNativePG's
+            yield from (("Secret", value["name"], key) for key in ("username", "password"))
+        else:
+            yield from references(value)
+
+
+def asked_for(name: str) -> set[tuple[str, str, str, str]]:
+    specs = [*map(pod_spec, documents(name)), *(cluster["spec"] for cluster in of_kind(name, "Cluster").values())]
+    return {(NAMESPACES[name], *reference) for spec in specs for reference in references(spec)}
+
+
+@pytest.mark.parametrize("name", [*RELEASES, "dag"])
+def test_what_a_pod_asks_for_is_there(written: list[Document], name: str) -> None:
+    there = {key for document in written for key in keys(document["metadata"]["namespace"], document)}
+    there |= {key for config_map in of_kind(name, "ConfigMap").values() for key in keys(NAMESPACES[name], config_map)}
+    there |= {(*key[:3], "") for key in there}
+    # The operator makes it when it starts.
+    there.add((deploy.OPERATOR, "Secret", "cnpg-webhook-cert", ""))
+    assert asked_for(name) - there == set()
+    assert name == "operator" or asked_for(name)
+
+
+def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
+    there = {(document["metadata"]["namespace"], document["metadata"]["name"]) for document in written}
+    assert there == {
+        (namespace, name)
+        for pods in ("postgres", "airflow", "dag")
+        for namespace, _, name, _ in asked_for(pods)
+        if name != "airflow-config"  # the chart's own
+    }
+
+
+def test_the_databases_secrets_lead_to_postgresql(written: list[Document]) -> None:
+    (cluster,) = of_kind("postgres", "Cluster")
+    hosts = {document["stringData"]["host"] for document in written if "host" in document.get("stringData", {})}
+    assert hosts == {"postgres-rw.airflow.svc"} == {f"{cluster}-rw.{deploy.AIRFLOW}.svc"}
+    (uri,) = (document["stringData"]["connection"] for document in written if "airflow-metadata" in str(document))
+    assert re.fullmatch(r"postgresql://airflow:[^@:/?]+@postgres-rw\.airflow\.svc:5432/airflow", uri)
+
+
+# Who may do what
+
+
+def test_pod_security() -> None:
+    labels = {
+        name: {
+            label.partition("/")[2]: value
+            for label, value in namespace["metadata"]["labels"].items()
+            if label.startswith("pod-security.kubernetes.io/")
+        }
+        for name, namespace in of_kind("k8s", "Namespace").items()
+    }
+    assert labels == {
+        deploy.AIRFLOW: {"enforce": "baseline", "warn": "restricted"},
+        deploy.TASKS: {"enforce": "restricted"},
+    }
+
+
+def test_airflow_may_start_pods_where_the_tasks_run_and_nothing_else() -> None:
+    (role,) = of_kind("k8s", "Role").values()
+    assert role["metadata"]["namespace"] == deploy.TASKS
+    granted = {
+        (group, resource): sorted(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert granted == {
+        ("", "pods"): ["create", "delete", "get", "list", "patch", "watch"],
+        ("", "pods/log"): ["get"],
+        ("", "events"): ["list", "watch"],
+    }
+    assert len(role["rules"]) == len(granted)
+    assert not of_kind("k8s", "ClusterRole")
+    assert not of_kind("k8s", "ClusterRoleBinding")
+
+
+def test_it_is_the_scheduler_that_may() -> None:
+    """With the LocalExecutor, the tasks' workers are processes of the scheduler."""
+    assert "executor = LocalExecutor" in of_kind("airflow", "ConfigMap")["airflow-config"]["data"]["airflow.cfg"]
+    scheduler = of_kind("airflow", "StatefulSet")["airflow-scheduler"]["spec"]["template"]["spec"]
+    account = scheduler["serviceAccountName"]
+    assert account in of_kind("airflow", "ServiceAccount")
+    (binding,) = of_kind("k8s", "RoleBinding").values()
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": deploy.AIRFLOW}]
+    assert (binding["roleRef"]["kind"], [binding["roleRef"]["name"]]) == ("Role", list(of_kind("k8s", "Role")))
+    assert binding["metadata"]["namespace"] == deploy.TASKS
+
+
+def test_the_tasks_pods_may_do_nothing() -> None:
+    (account,) = (found for found in documents("k8s") if found["kind"] == "ServiceAccount")
+    assert (account["metadata"]["name"], account["metadata"]["namespace"]) == ("default", deploy.TASKS)
+    assert account["automountServiceAccountToken"] is False
+    for pod in documents("dag"):
+        assert pod["metadata"]["namespace"] == deploy.TASKS
+        assert pod["spec"].get("serviceAccountName") in (None, "default")
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+# Who may talk to whom
+
+
+def policies(namespace: str) -> dict[str, Document]:
+    """Return the network policies of a namespace; two namespaces have one of the same name."""
+    return {
+        policy["metadata"]["name"]: policy["spec"]
+        for policy in documents("k8s")
+        if policy["kind"] == "NetworkPolicy" and policy["metadata"]["namespace"] == namespace
+    }
+
+
+def ports(spec: Document, direction: str) -> set[int]:
+    return {port["port"] for rule in spec.get(direction, []) for port in rule.get("ports", [])}
+
+
+@pytest.mark.parametrize("namespace", [deploy.AIRFLOW, deploy.TASKS])
+def test_nobody_talks_to_anybody_by_default(namespace: str) -> None:
+    assert policies(namespace)["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_the_web_is_for_the_two_tasks_that_need_it() -> None:
+    outside = {
+        name: spec["podSelector"] for name, spec in policies(deploy.TASKS).items() if ports(spec, "egress") - {53, 5432}
+    }
+    assert ports(policies(deploy.TASKS)["web"], "egress") == {443}
+    tasks = ["fetch_and_store_data", "notify_discord"]
+    assert outside == {"web": {"matchExpressions": [{"key": "task_id", "operator": "In", "values": tasks}]}}
+    assert {task.replace("_", "-") for task in tasks} < {pod["metadata"]["name"] for pod in documents("dag")}
+    assert not any(spec.get("ingress") for spec in policies(deploy.TASKS).values())
+
+
+def test_the_browser_finds_the_ui() -> None:
+    """From kind's port on this machine to the node's, the service's, the pod's; and the network policy lets it in."""
+    (node,) = read("k8s/kind.yaml")["nodes"]
+    (mapping,) = node["extraPortMappings"]
+    assert (mapping["hostPort"], mapping["listenAddress"]) == (8080, "127.0.0.1")
+    service = of_kind("airflow", "Service")["airflow-api-server"]["spec"]
+    assert service["type"] == "NodePort"
+    (port,) = service["ports"]
+    assert port["nodePort"] == mapping["containerPort"]
+    template = of_kind("airflow", "Deployment")["airflow-api-server"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert [found["containerPort"] for found in container["ports"]] == [port.get("targetPort", port["port"])]
+    allowed = policies(deploy.AIRFLOW)["ui"]
+    assert allowed["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert ports(allowed, "ingress") == {port["port"]}
+
+
+def test_the_tasks_find_postgresql() -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": deploy.AIRFLOW}}}
+    peer |= {"podSelector": {"matchLabels": {"cnpg.io/cluster": next(iter(of_kind("postgres", "Cluster")))}}}
+    assert {"to": [peer], "ports": [{"port": 5432}]} in policies(deploy.TASKS)["dns-and-postgres"]["egress"]
+    inside = policies(deploy.AIRFLOW)["postgres"]
+    assert inside["podSelector"] == peer["podSelector"]
+    tasks = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": deploy.TASKS}}}
+    assert {"from": [tasks], "ports": [{"port": 5432}]} in inside["ingress"]
+
+
+# The same version wherever one is named
+
+
+@pytest.mark.parametrize(
+    ("version", "places"),
+    [
+        (kubernetes(), {"k8s/offline/node/kubernetes/go.mod": r"^\s*k8s\.io/kubernetes v(\S+)"}),
+        (
+            read("helm/airflow.yaml")["airflowVersion"],
+            {
+                "dags/Dockerfile": r"^FROM apache/airflow:(\S+)",
+                "requirements.in": r"^apache-airflow==(\S+)",
+                "k8s/offline/airflow/requirements.in": r"^apache-airflow==(\S+)",
+            },
+        ),
+        (
+            deploy.IMAGES[0].rpartition(":")[2],
+            {"k8s/offline/operator/go.mod": r"^\s*github\.com/cloudnative-pg/cloudnative-pg v(\S+)"},
+        ),
+        (
+            deploy.IMAGES[1].rpartition(":")[2],
+            {
+                "helm/postgres.yaml": r"^  imageName: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
+                "k8s/offline/build": r"image postgresql ghcr\.io/cloudnative-pg/postgresql:(\S+)",
+            },
+        ),
+    ],
+    ids=["kubernetes", "airflow", "operator", "postgresql"],
+)
+def test_versions(version: str, places: dict[str, str]) -> None:
+    said = {place: re.findall(pattern, (ROOT / place).read_text(), re.MULTILINE) for place, pattern in places.items()}
+    assert said == {place: [version] for place in places}
