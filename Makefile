@@ -7,7 +7,7 @@ OFFLINE := k8s/offline
 
 .PHONY: help
 help:  ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
 
 .PHONY: demo
 demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays recorded pages
@@ -16,6 +16,10 @@ demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays
 .PHONY: test
 test: .venv/installed  ## Run the tests; what cannot run here says why
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+.PHONY: e2e
+e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it with a real browser
+	$(BIN)/python -m pytest -x -s tests/e2e $(ARGS)
 
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint

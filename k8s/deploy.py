@@ -7,13 +7,14 @@ ever touched. Run again, it upgrades: what is there stays, above all Secrets and
 import argparse
 import base64
 import contextlib
+import functools
 import hashlib
+import http.client
 import json
 import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rocket-launches"
@@ -30,6 +31,8 @@ CLUSTER = "rocket-launches"
 CONTEXT = f"kind-{CLUSTER}"
 AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
 DAG = "download_rocket_launches"
+NODE = f"{CLUSTER}-control-plane"
+RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
 
 # In which version at least, what says it, and how to get it.
 PROGRAMS = {
@@ -52,7 +55,12 @@ class Failed(Exception):  # noqa: N818  # it says what failed
 
 def run(*command: str, stdin: str | None = None, check: bool = True) -> str:
     """Run a program and return what it prints. Raises Failed with its last words."""
-    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT)
+    try:
+        result = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT, timeout=RUN_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(command[:5])} has not ended after {RUN_SECONDS} s.") from None
     if check and result.returncode:
         words = (result.stderr.strip() or result.stdout.strip())[-3000:]
         raise Failed(f"{' '.join(command[:5])} failed: {words}")
@@ -137,8 +145,8 @@ def write_secret(namespace: str, name: str, values: dict[str, str], kind: str = 
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
 
 
-def write_secrets(chosen: dict[str, str]) -> None:
-    """Write every Secret. A password that .env does not give is made once, and kept."""
+def write_secrets(chosen: dict[str, str]) -> bool:
+    """Write every Secret, what .env does not give made once and kept; return whether the admin's password is new."""
     owner, database = chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
     roles = {
         "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
@@ -186,11 +194,13 @@ def write_secrets(chosen: dict[str, str]) -> None:
         "data": {"url": chosen.get("LAUNCH_LIBRARY_URL", "")},
     }
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(config_map))
+    return not password
 
 
 # ---------------------------------------------------------------- charts
 
 
+@functools.cache
 def chart(name: str) -> str:
     """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
 
@@ -203,7 +213,7 @@ def chart(name: str) -> str:
     folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
     packed = folder / f"{name}-{version}.tgz"
     if not packed.exists() and (folder / name / "Chart.yaml").exists():
-        print(f"(warning: {folder / name} is used as it is: a folder has no digest) ", end="")
+        print(f"Warning: {folder / name} is used as it is: a folder has no digest.")
         return str(folder / name)
     downloaded = not packed.exists()
     if downloaded:
@@ -213,7 +223,7 @@ def chart(name: str) -> str:
         if downloaded:
             packed.unlink()
             raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
-        print(f"(warning: {packed} is used, though its digest is not the locked one) ", end="")
+        print(f"Warning: {packed} is used, though its digest is not the locked one.")
     return str(packed)
 
 
@@ -241,13 +251,15 @@ def up(_arguments: argparse.Namespace) -> None:
     chosen = settings()
     if chosen.get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
+    for name in ("cloudnative-pg", "cluster", "airflow"):
+        chart(name)
     with phase("cluster"):
         make_cluster()
     with phase("images"):
         images = load_images()
     with phase("secrets"):
         kubectl("apply", "-k", "k8s")
-        write_secrets(chosen)
+        is_new = write_secrets(chosen)
     with phase("operator", OPERATOR):
         install("operator", OPERATOR, "cloudnative-pg", "--wait")
     with phase("database", AIRFLOW):
@@ -269,28 +281,40 @@ def up(_arguments: argparse.Namespace) -> None:
         ):
             kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=10m")
     with phase("first run", AIRFLOW, TASKS):
-        states = trigger_and_wait({}, lambda _: None)
+        states = trigger_and_wait()
     show(states)
     admin = secret(AIRFLOW, "airflow-admin")
+    path = f"kubectl --context {CONTEXT} get secret airflow-admin -n {AIRFLOW} -o jsonpath={{.data.password}}"
+    password = admin["password"] if is_new else f"what this prints: {path} | base64 -d"
     print(
-        f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080 "
-        f"(user {admin['username']}, password {admin['password']})\n"
+        f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080\n"
+        f"Log in as {admin['username']} with {password}\n"
         "Next: make trigger, make logs TASK=fetch_and_store_data, make rows"
     )
-    if states.pop("") != "success":
+    if states[""] != "success":
         raise Failed("The first run failed: make logs TASK=… says why, make trigger tries again.")
 
 
 def make_cluster() -> None:
-    """Make the cluster, or finish one that is not whole."""
+    """Make the cluster, or finish one whose making was interrupted. One that holds data is never deleted."""
     if CLUSTER in run("kind", "get", "clusters").split():
-        run("docker", "start", f"{CLUSTER}-control-plane", check=False)
+        run("docker", "start", NODE, check=False)
+        if CONTEXT not in run("kubectl", "config", "get-contexts", "-o", "name").split():
+            run("kind", "export", "kubeconfig", "--name", CLUSTER, check=False)
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if kubectl("get", "--raw", "/readyz", check=False) == "ok":
+        while CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split():
+            # The storage class is the last thing that kind makes.
+            if kubectl("get", "storageclass", "-o", "name", "--request-timeout=5s", check=False):
                 return
+            if time.monotonic() > deadline:
+                break
             time.sleep(2)
-        run("kind", "delete", "cluster", "--name", CLUSTER)  # it was interrupted before it answered for the first time
+        if run("docker", "exec", NODE, "sh", "-c", "ls -A /var/local-path-provisioner 2>&1 || :", check=False).strip():
+            raise Failed(
+                f"The cluster does not answer, and there is data in it: see docker logs {NODE}. "
+                "make down deletes it with its data."
+            )
+        run("kind", "delete", "cluster", "--name", CLUSTER)
     run("kind", "create", "cluster", "--config", "k8s/kind.yaml", "--wait", "120s")
 
 
@@ -299,8 +323,7 @@ def load_images() -> dict[str, str]:
     run("k8s/images", "build")
     ours = dict(line.split("=", 1) for line in run("k8s/images").split())
     wanted = [*ours.values(), *(image for image in IMAGES if run("docker", "images", "-q", image))]
-    node = f"{CLUSTER}-control-plane"
-    there = run("docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
+    there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in wanted:
         full = image if image.startswith("ghcr.io/") else f"docker.io/{image}"
         if full not in there:
@@ -322,70 +345,108 @@ def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- runs
 
 
-@contextlib.contextmanager
-def airflow_api() -> Iterator[Any]:
-    """Open a way to Airflow's API that needs no port of the node, and yield a function that calls it as the admin."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    forward = subprocess.Popen(
-        ["kubectl", "--context", CONTEXT, "port-forward", "-n", AIRFLOW, "service/airflow-api-server", f"{port}:8080"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    token = ""
+class Api:
+    """Airflow's API, as the admin, through a forwarded port: so it needs no port of the node."""
 
-    def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
-        request.add_header("Content-Type", "application/json")
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(
-            request, json.dumps(body).encode() if body is not None else None, timeout=30
-        ) as answer:
-            return json.load(answer)
+    def __enter__(self) -> Self:
+        self.token = ""
+        self.connect()
+        try:
+            self.token = self("POST", "/auth/token", secret(AIRFLOW, "airflow-admin"))["access_token"]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
-    try:
-        if not forward.stdout or not forward.stdout.readline():
+    def __exit__(self, *_: object) -> None:
+        self.forward.terminate()
+        self.forward.wait()
+
+    def connect(self) -> None:
+        """Forward a free port; which one, kubectl says first."""
+        self.forward = subprocess.Popen(
+            ["kubectl", "--context", CONTEXT, "port-forward", "-n", AIRFLOW, "service/airflow-api-server", ":8080"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        said = self.forward.stdout.readline() if self.forward.stdout else ""
+        if not (port := re.search(r":(\d+) ->", said)):
+            self.__exit__()
             raise Failed("Airflow's API server cannot be reached: make status shows if it runs, make up finishes it.")
-        admin = secret(AIRFLOW, "airflow-admin")
-        token = call("POST", "/auth/token", admin)["access_token"]
-        yield call
-    except (urllib.error.URLError, OSError) as error:
-        raise Failed(f"Airflow's API does not answer ({error}): make status shows the pods.") from None
-    finally:
-        forward.terminate()
-        forward.wait()
+        self.url = f"http://127.0.0.1:{port[1]}"
+
+    def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
+        """Call the API. Raises Failed; a lookup is tried again, since the pod may be one that an upgrade is ending."""
+        content = json.dumps(body).encode() if body is not None else None
+        for pause in (1, 2, 4, 8, 0) if method == "GET" or not self.token else (0,):
+            request = urllib.request.Request(
+                self.url + path, content, {"Content-Type": "application/json"}, method=method
+            )
+            if self.token:
+                request.add_header("Authorization", f"Bearer {self.token}")
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                words = error.read().decode(errors="replace")[:300]
+                raise Refused(
+                    f"Airflow's API answered {method} {path} with {error.code}: {words}", error.code
+                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                if not pause:
+                    raise Failed(f"Airflow's API does not answer ({error}): make status shows the pods.") from None
+                time.sleep(pause)
+                self.__exit__()
+                self.connect()
+        raise AssertionError
 
 
-def trigger_and_wait(conf: dict[str, Any], on_change: Any, seconds: float = 900) -> dict[str, Any]:  # noqa: ANN401
-    """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''."""
-    with airflow_api() as call:
-        deadline = time.monotonic() + seconds
+class Refused(Failed):
+    """The API's answer is an error."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
+    """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''.
+
+    A task that waits for its next try ends the wait: that may be an hour away.
+    """
+    deadline = time.monotonic() + seconds
+    with Api() as call:
         while True:  # the dag processor reads the file some seconds after Airflow is there
             try:
                 call("GET", f"/api/v2/dags/{DAG}")
                 break
-            except urllib.error.HTTPError as error:
-                if error.code != 404 or time.monotonic() > deadline:
-                    raise Failed(
-                        f"Airflow does not know {DAG} (HTTP {error.code}): make status shows its pods."
-                    ) from None
+            except Refused as error:
+                if error.status != 404 or time.monotonic() > deadline:
+                    raise
                 time.sleep(1)
-        run_id = call("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-        seen: dict[str, Any] = {}
+        runs = f"/api/v2/dags/{DAG}/dagRuns"
+        run_id = call("POST", runs, {"logical_date": None})["dag_run_id"]
         while time.monotonic() < deadline:
-            state = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"]
-            instances = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
-            tasks = {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in instances}
-            if tasks != seen:
-                on_change(tasks)
-                seen = tasks
+            state = call("GET", f"{runs}/{run_id}")["state"]
+            tasks = task_states(call, run_id)
             waiting = any(task_state == "up_for_retry" for task_state, _ in tasks.values())
             if state in ("success", "failed") or waiting:
                 return tasks | {"": "failed" if waiting else state}
+            if state == "queued":
+                # One run at a time: one that waits for its next try would keep this one waiting for as long.
+                for other in call("GET", f"{runs}?state=running")["dag_runs"]:
+                    states = task_states(call, other["dag_run_id"])
+                    if any(task_state == "up_for_retry" for task_state, _ in states.values()):
+                        call("PATCH", f"{runs}/{other['dag_run_id']}", {"state": "failed"})
             time.sleep(1)
     raise Failed(f"The run {run_id} has not ended after {seconds:.0f} s: make status, make logs TASK=…")
+
+
+def task_states(call: Api, run_id: str) -> dict[str, tuple[str | None, float]]:
+    """Return each task's state and seconds."""
+    instances = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in instances}
 
 
 def show(states: dict[str, Any]) -> None:
@@ -397,7 +458,7 @@ def show(states: dict[str, Any]) -> None:
 
 def trigger(_arguments: argparse.Namespace) -> None:
     """Run the DAG once, and say how it ended."""
-    states = trigger_and_wait({}, lambda _: None)
+    states = trigger_and_wait()
     show(states)
     if states[""] != "success":
         raise Failed("The run failed: make logs TASK=… says why. Airflow tries again by itself, up to four times.")
@@ -418,6 +479,8 @@ def psql(arguments: argparse.Namespace) -> None:
     owner = secret(AIRFLOW, "database-init-schema")
     primary = "cnpg.io/cluster=postgres,cnpg.io/instanceRole=primary"
     pod = kubectl("get", "pods", "-n", AIRFLOW, "-l", primary, "-o", "name").strip()
+    if not owner or not pod:
+        raise Failed("PostgreSQL is not there: make up deploys it.")
     command = ["kubectl", "--context", CONTEXT, "exec", "-n", AIRFLOW, "-i", pod, "-c", "postgres"]
     if sys.stdin.isatty() and not arguments.statement:
         command.append("-t")

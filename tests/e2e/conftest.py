@@ -1,0 +1,54 @@
+"""The real cluster: what it takes to run these tests, and what is kept of a failure."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k8s.deploy import CACHE, CONTEXT
+
+ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> None:
+    """Find what `make offline` compiled, and skip where something is missing."""
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    missing = [name for name in ("docker", "kind", "helm", "kubectl", "make") if not shutil.which(name)]
+    if missing or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip(f"not found: {', '.join(missing)}" if missing else "Docker does not answer")
+    shutil.rmtree(ARTIFACTS, ignore_errors=True)
+    ARTIFACTS.mkdir(parents=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:  # a failure: keep what a person would look at
+    report = yield
+    if report.failed and ARTIFACTS.exists():  # type: ignore[attr-defined]
+        for namespace in kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split():
+            parts = [kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp")]
+            parts.append(kubectl("describe", "pods,jobs,persistentvolumeclaims,quota", "-n", namespace))
+            for pod in kubectl("get", "pods", "-n", namespace, "-o", "name").split():
+                parts += [f"--- {pod}", kubectl("logs", pod, "-n", namespace, "--all-containers", "--prefix")]
+            (ARTIFACTS / f"{item.name}-{namespace}.txt").write_text("\n".join(parts), encoding="utf-8")
+    return report
+
+
+def kubectl(*arguments: str) -> str:
+    """Return what kubectl prints, errors too."""
+    command = ["timeout", "60", "kubectl", "--context", CONTEXT, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr

@@ -1,0 +1,350 @@
+"""From nothing to a green run on a real cluster and back, as a person does it; one test after the other."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from k8s.deploy import AIRFLOW, CLUSTER, DAG, TASKS, Api, Failed, kubectl, run, secret
+from tests.e2e.conftest import ARTIFACTS
+from tests.standins.discord import TOKEN, WEBHOOK_ID
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+UI = f"http://localhost:8080/dags/{DAG}"
+STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
+UPCOMING = "/2.3.0/launches/upcoming/"
+PYTHON_IMAGE = "python:3.13-slim-trixie"
+ADDRESSES = {
+    "LAUNCH_LIBRARY_URL": f"http://launch-library.stand-ins{UPCOMING}",
+    "DISCORD_WEBHOOK_URL": f"http://discord.stand-ins/api/webhooks/{WEBHOOK_ID}/{TOKEN}",
+}
+BROWSER_OPTIONS = [
+    "--no-sandbox",  # this may run as root
+    "--disable-gpu",
+    # Nothing of its own over the network.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def show(text: str) -> None:
+    print(text, end="", flush=True)  # noqa: T201  # for the person who watches
+
+
+def make(*arguments: str, cwd: Path = ROOT, stdin: str = "", seconds: float = 1500) -> tuple[int, str]:
+    """Run `make` as a person does, show what it prints as it comes, and return its exit code and output."""
+    show(f"\n$ make {' '.join(arguments)}\n")
+    with subprocess.Popen(
+        ["make", "--no-print-directory", *arguments],
+        cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | ADDRESSES,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
+        try:
+            process.stdin.write(stdin)
+            process.stdin.close()
+            output = ""
+            for line in process.stdout:
+                if not stdin:
+                    show(line)
+                output += line
+            return process.wait(), output
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+
+
+def until(what: Callable[[], Any], seconds: float, sentence: str) -> Any:  # noqa: ANN401  # whatever it finds
+    """Ask again every second until there is an answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, sentence
+        time.sleep(1)
+    return answer
+
+
+# The stand-ins
+
+
+def deploy_stand_ins(stop: threading.Event) -> None:
+    """Deploy the stand-ins as soon as the cluster lets us, and so before the first run."""
+    while not stop.is_set():
+        try:
+            kubectl("get", "namespace", TASKS)  # then the cluster is whole
+            run("kind", "load", "docker-image", PYTHON_IMAGE, "--name", CLUSTER)
+            kubectl("apply", "--server-side", "-f", str(HERE / "standins.yaml"))
+            files = [str(file) for file in (ROOT / "tests" / "standins").iterdir() if file.is_file()]
+            sources = [f"--from-file={file}" for file in files]
+            code = kubectl("create", "configmap", "code", *sources, "--dry-run=client", "-o", "yaml")
+            kubectl("apply", "--server-side", "-n", "stand-ins", "-f", "-", stdin=code)
+            return
+        except Failed:
+            stop.wait(2)
+
+
+def stand_in(name: str, path: str = "/control", orders: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
+    """Ask a stand-in, or order something, from inside of its pod."""
+    program = (
+        "import sys, urllib.request as u; body = sys.stdin.buffer.read();"
+        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None,"
+        " method='PUT' if body else 'GET')).read().decode())"
+    )
+    stdin = json.dumps(orders) if orders else ""
+    return json.loads(
+        kubectl("exec", "-i", "-n", "stand-ins", f"deployment/{name}", "--", "python", "-c", program, stdin=stdin)
+    )
+
+
+def served() -> dict[str, tuple[str, str, str | None]]:
+    """Return the launches that the Launch Library has now: name, time and image, by id."""
+    launches = stand_in("launch-library", f"{UPCOMING}?limit=100")["results"]
+    return {one["id"]: (one["name"], one["net"], (one["image"] or {}).get("image_url")) for one in launches}
+
+
+# What is there
+
+
+def query(statement: str) -> list[Any]:
+    """Return the rows of a statement, by `make psql`."""
+    code, output = make("psql", stdin=f"\\pset tuples_only\n\\pset format unaligned\n{wrapped(statement)}")
+    assert code == 0
+    return json.loads(output.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def wrapped(statement: str) -> str:
+    return f"SELECT coalesce(json_agg(row_to_json(found)), '[]')::jsonb FROM ({statement}) found;\n"
+
+
+def stored() -> dict[str, tuple[str, str, str | None]]:
+    """Return what the promised query gives, in the shape of `served`."""
+    rows = query(
+        "SELECT launch_id, name, image_url, to_char(net AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS net "
+        "FROM (SELECT id, launch_id, name, net, image_url FROM rocket_launches) promised"
+    )
+    return {row["launch_id"]: (row["name"], row["net"], row["image_url"]) for row in rows}
+
+
+def ids() -> dict[str, int]:
+    return {row["launch_id"]: row["id"] for row in query("SELECT id, launch_id FROM rocket_launches")}
+
+
+def messages() -> list[dict[str, Any]]:
+    return stand_in("discord")["messages"]  # type: ignore[no-any-return]
+
+
+def pods(task: str) -> list[dict[str, Any]]:
+    """Return a task's pods, the newest last."""
+    selector = f"dag_id={DAG},task_id={task}"
+    found = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "json")
+    return json.loads(found)["items"]  # type: ignore[no-any-return]
+
+
+def log(task: str) -> str:
+    """Return what a task's newest pod printed, without the times."""
+    text = kubectl("logs", "-n", TASKS, pods(task)[-1]["metadata"]["name"])
+    return re.sub(r"^\S+Z ", "", text, flags=re.MULTILINE).strip()
+
+
+def runs(call: Api) -> list[str]:
+    """Return the ids of all runs, the newest last."""
+    return [found["dag_run_id"] for found in call("GET", f"/api/v2/dags/{DAG}/dagRuns?order_by=id")["dag_runs"]]
+
+
+def secrets() -> dict[str, str]:
+    """Return each Secret's values, but for Helm's, which are a release's history."""
+    found: dict[str, str] = {}
+    for namespace in (AIRFLOW, TASKS):
+        for item in json.loads(kubectl("get", "secrets", "-n", namespace, "-o", "json"))["items"]:
+            if item["type"] != "helm.sh/release.v1":
+                found[f"{namespace}/{item['metadata']['name']}"] = json.dumps(item["data"], sort_keys=True)
+    return found
+
+
+# The story
+
+
+def test_from_nothing_to_a_green_run() -> None:
+    assert make("down")[0] == 0
+    stop = threading.Event()
+    thread = threading.Thread(target=deploy_stand_ins, args=(stop,))
+    thread.start()
+    try:
+        code, output = make("up")
+    finally:
+        stop.set()
+        thread.join()
+    assert code == 0
+    phases = [line.split()[0] for line in output.splitlines() if re.search(r" \d+ s$", line)]
+    assert phases == ["cluster", "images", "secrets", "operator", "database", "airflow", "first"]
+    # The generated login, once, and no other secret.
+    assert output.count(secret(AIRFLOW, "airflow-admin")["password"]) == 1
+    for namespace, name in (path.split("/") for path in secrets() if path != f"{AIRFLOW}/airflow-admin"):
+        for key, value in secret(namespace, name).items():
+            assert len(value) < 16 or value not in output, f"{name}: {key}"
+
+
+def test_the_first_run_stored_what_was_served_and_posted_one_message() -> None:
+    assert stored() == served()
+    [message] = messages()
+    nearest = min(served().values(), key=lambda launch: launch[1])
+    assert nearest[0].split(" | ")[1] in json.dumps(message["body"])
+    assert message["body"]["embeds"][0]["image"]["url"] == nearest[2]
+    assert message["history"] == []
+    code, output = make("rows")
+    assert code == 0
+    for launch_id, (name, _, _) in served().items():
+        assert re.search(rf"\| {launch_id} \| {re.escape(name)} ", output)
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+        page = browser.new_page(viewport={"width": 1440, "height": 720})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def test_a_person_runs_it_in_the_browser_after_a_launch_has_slipped(page: Page) -> None:
+    before, numbers = stored(), ids()
+    stand_in("launch-library", orders={"scenario": "slipped"})
+
+    page.goto(UI)
+    admin = secret(AIRFLOW, "airflow-admin")
+    page.locator("input[name=username]").fill(admin["username"])
+    page.locator("input[name=password]").fill(admin["password"])
+    page.locator("input[type=submit]").click()
+    page.get_by_test_id("trigger-dag-button").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Run Parameters")
+    dialog.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="all").click()
+    expect(dialog.get_by_text("Pages to read")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "trigger.png")
+    dialog.get_by_test_id("trigger-dag-submit").click()
+    page.wait_for_url("**/runs/*")
+    run_id = page.url.partition("/runs/")[2].partition("?")[0]
+
+    for step in STEPS:
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=step))
+        expect(row.get_by_text("Success")).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("task-state-badge").first).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "grid.png")
+
+    for step in STEPS:
+        page.goto(f"{UI}/runs/{run_id}/tasks/{step}")
+        for line in log(step).splitlines():
+            expect(page.get_by_test_id("virtualized-list").get_by_text(line).first).to_be_visible()
+        page.screenshot(path=ARTIFACTS / f"log-{step}.png")
+
+    assert "0 added, 3 changed, 9 unchanged" in log("fetch_and_store_data")
+    assert stored() == served() != before
+    assert ids() == numbers
+    [edited] = messages()
+    assert len(edited["history"]) == 1
+    assert edited["body"] != edited["history"][0]
+
+
+def test_each_pod_was_confined_and_ran_its_own_image() -> None:
+    references = dict(line.split("=", 1) for line in run("k8s/images").split())
+    for step, name in zip(STEPS, ("IMAGE_INIT_SCHEMA", "IMAGE_FETCH", "IMAGE_NOTIFY"), strict=True):
+        pod = pods(step)[-1]
+        [container] = pod["spec"]["containers"]
+        assert container["image"] == references[name]
+        assert pod["status"]["containerStatuses"][0]["image"].endswith(references[name])
+        assert pod["spec"]["securityContext"]["runAsUser"] == 65532
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+    with pytest.raises(Failed, match="violates PodSecurity"):
+        kubectl("run", "root", "-n", TASKS, "--image", PYTHON_IMAGE, "--privileged")
+
+
+def test_a_second_run_of_the_same_page_changes_nothing() -> None:
+    before, posted = (stored(), ids()), messages()
+    code, output = make("trigger")
+    assert code == 0
+    assert re.findall(r"^ +(\w+) +(\w+)", output, re.MULTILINE) == [
+        ("initialize_schema", "success"),
+        ("fetch_and_store_data", "success"),
+        ("notify_discord", "skipped"),
+    ]
+    assert (stored(), ids()) == before
+    assert messages() == posted
+
+
+def test_a_failing_api_shows_in_the_log_and_a_retry_succeeds(page: Page) -> None:
+    stand_in("launch-library", orders={"faults": [{"status": 500, "body": "Server Error"}] * 20})
+    code, output = make("trigger")
+    assert code != 0
+    assert re.search(r"fetch_and_store_data +up_for_retry", output)
+    last = log("fetch_and_store_data").splitlines()[-1]
+    assert "500" in last
+    assert last in make("logs", "TASK=fetch_and_store_data")[1]
+    with Api() as call:
+        run_id = runs(call)[-1]
+        page.goto(f"{UI}/runs/{run_id}/tasks/fetch_and_store_data?try_number=1")
+        expect(page.get_by_test_id("virtualized-list").get_by_text(last).first).to_be_visible()
+        page.screenshot(path=ARTIFACTS / "log-failed.png")
+
+        stand_in("launch-library", orders={"faults": []})
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["fetch_and_store_data"], "only_failed": False}
+        call("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", body)
+        run_url = f"/api/v2/dags/{DAG}/dagRuns/{run_id}"
+        until(lambda: call("GET", run_url)["state"] == "success", 120, f"{run_id} has not ended after its retry")
+    assert "0 added, 0 changed, 12 unchanged" in log("fetch_and_store_data")
+
+
+def test_a_changed_task_is_deployed_and_everything_is_kept(tmp_path: Path) -> None:
+    kept = secrets(), stored(), ids(), messages()
+    with Api() as call:
+        before = runs(call)
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".*_cache", ".venv", ".hypothesis", "__pycache__", "artifacts")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    source = checkout / "tasks" / "fetch" / "fetch" / "__main__.py"
+    source.write_text(source.read_text(encoding="utf-8").replace('"Stored %d', '"Now stored %d'), encoding="utf-8")
+
+    code, output = make("up", cwd=checkout)
+    assert code == 0
+    assert secret(AIRFLOW, "airflow-admin")["password"] not in output
+    assert log("fetch_and_store_data").startswith("INFO Now stored 12 launches: 0 added, 0 changed")
+    assert (secrets(), stored(), ids(), messages()) == kept
+    with Api() as call:
+        assert runs(call)[:-1] == before
+
+
+def test_status_tells_what_is_there() -> None:
+    code, output = make("status")
+    assert code == 0
+    for name in ("airflow-scheduler-0", "postgres-1", "operator-cloudnative-pg"):
+        assert name in output
+
+
+def test_down_leaves_nothing() -> None:
+    assert make("down")[0] == 0
+    assert CLUSTER not in run("kind", "get", "clusters").split()
+    label = f"label=io.x-k8s.kind.cluster={CLUSTER}"
+    assert run("docker", "ps", "-aq", "--filter", label) == ""
+    if not run("docker", "ps", "-aq", "--filter", "network=kind"):  # another kind cluster keeps the network
+        assert "kind" not in run("docker", "network", "ls", "--format", "{{.Name}}").split()
