@@ -69,7 +69,8 @@ POD_DEFAULTS = {
     "active_deadline_seconds": 600,
     # The worker's limit, longer than the two before together, so that the pod's own end is what one sees.
     "execution_timeout": timedelta(minutes=20),
-    # The API allows 15 requests an hour. Four retries after 5, 10, 20 and 40 minutes outlast a used-up hour.
+    # The API allows 15 requests an hour. Four retries, after 5, 10, 20 and 40 minutes at least,
+    # outlast a used-up hour.
     "retries": 4,
     "retry_delay": timedelta(minutes=5),
     "retry_exponential_backoff": 2,

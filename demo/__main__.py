@@ -56,7 +56,8 @@ class Stage:
 
 def main() -> int:
     """Run the demo or the replay; return 0, 1 if a step failed, 2 if there is nothing to run, 130 or 141 if stopped."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(stop, signal.default_int_handler)
     folder = os.environ.get("PAGES", "")
     pages = sorted(Path(folder).glob("*.json")) if folder else []
     if folder and not pages:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.standins.discord import Discord
 from tests.standins.launch_library import LaunchLibrary
 
 if TYPE_CHECKING:
@@ -267,6 +268,9 @@ def test_they_run_confined(images: dict[str, str], empty_database: "Database") -
 
     code, last_line = step("notify")  # with no webhook: nothing to say
     assert code == 99, last_line
+    with Discord() as discord:
+        code, last_line = step("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)
+    assert (code, len(discord.messages)) == (0, 1), last_line
 
 
 @on_linux

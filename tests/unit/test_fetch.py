@@ -459,8 +459,8 @@ def test_at_no_depth_does_nesting_end_the_step(
     depths = range(1, 900)  # what nests deeper is no JSON for this Python, and no page
     launches = [json.dumps(launch(0))]
     for depth in depths:
-        arrays, objects = depth % 2, depth // 2
-        nested = '{"a":' * objects + "[" * arrays + "0" + "]" * arrays + "}" * objects
+        opened, closed = ("[", "]") if depth % 2 else ('{"a":', "}")
+        nested = opened * depth + "0" + closed * depth
         launches.append(json.dumps(launch(depth, **{field: "deep"})).replace('"deep"', nested))
     httpserver.expect_request(UPCOMING).respond_with_data(f'{{"results": [{",".join(launches)}]}}')
     result = program()

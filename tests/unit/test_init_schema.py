@@ -19,6 +19,7 @@ import pytest
 from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
 from init_schema import database as init_database
 from init_schema import schema
+from init_schema.database import Failure
 from tests.conftest import ROOT, Database, run_step
 from tests.standins.launch_library import LaunchLibrary
 
@@ -605,3 +606,14 @@ def test_each_log_line_says_when_in_utc(shared_database: Database) -> None:
         output, _ = process.communicate(timeout=10)
     stamp = datetime.strptime(output.split()[0], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
+
+
+def test_a_postgresql_that_is_too_old_is_bad_configuration(
+    monkeypatch: pytest.MonkeyPatch, empty_database: Database
+) -> None:
+    for name, value in empty_database.env("init_schema").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("init_schema.schema.OLDEST", 99)
+    with pytest.raises(Failure, match=r"PostgreSQL \d+ is too old: this needs 99 or newer") as failure:
+        schema.migrate("head")
+    assert failure.value.exit_code == 78

@@ -393,7 +393,12 @@ def test_another_webhook_is_another_channel(database: Database, discord: Watched
     )
     assert run(database, discord.webhook_url).last == "INFO Messages: 1 posted, 0 edited"
     assert [request.method for request in discord.requests] == ["POST"]
-    assert database.query("SELECT webhook_id, message_id FROM notifications") == [(WEBHOOK_ID, discord.messages[0].id)]
+    # The message in the other channel is remembered: whoever goes back to it does not announce the launch again.
+    assert database.query("SELECT webhook_id, message_id FROM notifications ORDER BY id") == [
+        ("9", "elsewhere"),
+        (WEBHOOK_ID, discord.messages[0].id),
+    ]
+    assert run(database, discord.webhook_url).code == 99
 
 
 def test_a_new_token_of_the_same_webhook_edits_what_is_there(database: Database, discord: Watched) -> None:
@@ -427,7 +432,14 @@ def test_switched_on(database: Database, discord: Watched, setting: str) -> None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"NOTIFY": "yes"}, {"NOTIFY": "True\n2026 INFO forged"}, {"NOW": "soon"}, {"NOW": "\x1b[2J"}]
+    "wrong",
+    [
+        {"NOTIFY": "yes"},
+        {"NOTIFY": "True\n2026 INFO forged"},
+        {"NOW": "soon"},
+        {"NOW": "0001-01-01T00:00:00+14:00"},
+        {"NOW": "\x1b[2J"},
+    ],
 )
 def test_a_wrong_setting_is_bad_configuration(database: Database, discord: Watched, wrong: dict[str, str]) -> None:
     result = run(database, discord.webhook_url, **wrong)

@@ -155,7 +155,8 @@ def stage(connection: Connection, request: Request, launches: Iterable[Launch]) 
     """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
     page = {launch.launch_id: launch for launch in launches}
     with connection, connection.cursor() as cursor:
-        rows = as_json([asdict(launch) for launch in page.values()])
+        # Not asdict, which copies all of `details`, level by level.
+        rows = as_json([{name: getattr(launch, name) for name in Launch.__slots__} for launch in page.values()])
         cursor.execute(ADD_PAGE, {"request": request.number, "launches": rows})
     return len(page)
 

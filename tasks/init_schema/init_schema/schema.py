@@ -25,6 +25,8 @@ GRANTS = {
     ),
 }
 
+OLDEST = 17  # PostgreSQL's major version: fetch_and_store_data needs MERGE in a WITH
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,11 @@ def migrate(target: str) -> None:
     engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=database.connect)
     try:
         with engine.begin() as connection:
+            version = connection.dialect.server_version_info[0]
+            if version < OLDEST:
+                raise Failure(
+                    BAD_CONFIGURATION, f"PostgreSQL {version} is too old: this needs {OLDEST} or newer. Upgrade it."
+                )
             # Two at once: the second waits, and then finds nothing left to do.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('init_schema'))")
             before = MigrationContext.configure(connection).get_current_revision() or "base"

@@ -102,7 +102,7 @@ def edit(store: Store, webhook: Webhook, launch: Launch) -> bool:
 def post(store: Store, webhook: Webhook, launch: Launch) -> bool:
     """Post a launch that no message shows yet.
 
-    Between Discord's answer and `posted` lies the one window in which a step that is killed leads to a second message:
+    Only an answer that is lost (the step is killed before `posted`, a time-out, a 5xx) leads to a second message:
     the next run finds the attempt, says so, and posts again, since a launch announced twice is better than never.
     """
     if launch.message_id:
@@ -131,7 +131,7 @@ def now(setting: str | None) -> datetime:
         return datetime.now(UTC)
     try:
         return datetime.fromisoformat(setting).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
 
 

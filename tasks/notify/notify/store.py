@@ -57,8 +57,7 @@ NEXT = f"""
 ATTEMPT = """
     INSERT INTO notifications (launch_id, webhook_id, facts, attempted_at)
     VALUES (%(launch_id)s, %(webhook_id)s, %(facts)s, %(now)s)
-    ON CONFLICT (launch_id) DO UPDATE SET
-        webhook_id = excluded.webhook_id,
+    ON CONFLICT (launch_id, webhook_id) DO UPDATE SET
         message_id = NULL,
         facts = excluded.facts,
         attempted_at = excluded.attempted_at,
@@ -67,11 +66,20 @@ ATTEMPT = """
 """
 POSTED = """
     UPDATE notifications SET message_id = %(message_id)s, posted_at = %(now)s, attempted_at = NULL
-    WHERE launch_id = %(launch_id)s
+    WHERE launch_id = %(launch_id)s AND webhook_id = %(webhook_id)s
 """
-REFUSED = "UPDATE notifications SET attempted_at = %(earlier)s WHERE launch_id = %(launch_id)s"
-EDITED = "UPDATE notifications SET facts = %(facts)s, edited_at = %(now)s WHERE launch_id = %(launch_id)s"
-GONE = "UPDATE notifications SET message_id = NULL WHERE launch_id = %(launch_id)s"
+REFUSED = """
+    UPDATE notifications SET attempted_at = %(earlier)s
+    WHERE launch_id = %(launch_id)s AND webhook_id = %(webhook_id)s
+"""
+EDITED = """
+    UPDATE notifications SET facts = %(facts)s, edited_at = %(now)s
+    WHERE launch_id = %(launch_id)s AND webhook_id = %(webhook_id)s
+"""
+GONE = """
+    UPDATE notifications SET message_id = NULL
+    WHERE launch_id = %(launch_id)s AND webhook_id = %(webhook_id)s
+"""
 
 
 class Launch(NamedTuple):

@@ -84,13 +84,14 @@ def upgrade() -> None:
 
         CREATE TABLE notifications (
             id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-            launch_id    text NOT NULL UNIQUE REFERENCES rocket_launches (launch_id),
+            launch_id    text NOT NULL REFERENCES rocket_launches (launch_id),
             webhook_id   text NOT NULL,
             message_id   text,
             facts        jsonb NOT NULL,
             attempted_at timestamptz,
             posted_at    timestamptz,
-            edited_at    timestamptz
+            edited_at    timestamptz,
+            UNIQUE (launch_id, webhook_id)
         );
         COMMENT ON COLUMN notifications.webhook_id IS 'Which channel it went to; not the secret part of the address';
         COMMENT ON COLUMN notifications.message_id IS 'Discord''s; null where there is no message that we know of';
