@@ -359,8 +359,8 @@ class Api:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.forward.terminate()
-        self.forward.wait()
+        with self.forward:
+            self.forward.terminate()
 
     def connect(self) -> None:
         """Forward a free port; which one, kubectl says first."""

@@ -38,7 +38,7 @@ class Answer:
                 return self.body, "application/json"
             case str():
                 return self.body.encode(), "text/html; charset=utf-8"
-        return json.dumps(self.body).encode(), "application/json"
+        return json.dumps(self.body, default=str).encode(), "application/json"
 
 
 @dataclass(frozen=True)

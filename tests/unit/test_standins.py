@@ -158,6 +158,9 @@ def test_the_stand_ins_can_be_controlled_from_outside(discord: Discord, library:
     state = requests.get(f"{library.url}/control", timeout=5).json()
     assert state == {"requests": ["GET /2.3.0/launches/upcoming/"] * 2, "scenario": "slipped"}
 
+    requests.post(discord.webhook_url, json={"content": "Hello"}, timeout=5).raise_for_status()
+    [message] = requests.get(f"{discord.url}/control", timeout=5).json()["messages"]
+    assert (message["body"], message["edited_at"]) == ({"content": "Hello"}, None)
     requests.put(f"{discord.url}/control", json={"deleted": True}, timeout=5).raise_for_status()
     assert post(discord, {"content": "x"}).status_code == 404
     assert requests.put(f"{discord.url}/control", json={"delted": True}, timeout=5).status_code == 400
