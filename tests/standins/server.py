@@ -148,6 +148,12 @@ def serve(standin: type[StandIn], description: str) -> None:
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the first process of a pod it would ignore it
-    with contextlib.suppress(KeyboardInterrupt), standin(arguments.port, arguments.host) as server:
+    try:
+        server = standin(arguments.port, arguments.host)
+    except OSError as error:
+        parser.exit(
+            1, f"Cannot listen on {arguments.host}:{arguments.port} ({error.strerror}): --port names another.\n"
+        )
+    with contextlib.suppress(KeyboardInterrupt), server:
         print(f"Listening on {server.url}", flush=True)  # noqa: T201  # a program's own output
         signal.pause()

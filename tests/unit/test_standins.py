@@ -258,3 +258,12 @@ def test_a_stand_in_is_a_program_that_needs_python_alone(module: str) -> None:
         finally:
             process.terminate()
         assert process.wait(5) == 0
+
+
+def test_a_taken_port_is_said_in_a_sentence() -> None:
+    with Discord() as server:
+        port = server.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "tests.standins.launch_library", "--port", port]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"Cannot listen on 127.0.0.1:{port} (Address already in use): --port names another.\n"
