@@ -1,0 +1,166 @@
+"""What the end-to-end tests do: run `make` as a person does, order the stand-ins about, see what is there."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from k8s.deploy import AIRFLOW, CLUSTER, DAG, TASKS, Api, Failed, kubectl, run
+from tests.standins.discord import TOKEN, WEBHOOK_ID
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
+UPCOMING = "/2.3.0/launches/upcoming/"
+PYTHON_IMAGE = "python:3.13-slim-trixie"
+ADDRESSES = {
+    "LAUNCH_LIBRARY_URL": f"http://launch-library.stand-ins{UPCOMING}",
+    "DISCORD_WEBHOOK_URL": f"http://discord.stand-ins/api/webhooks/{WEBHOOK_ID}/{TOKEN}",
+}
+
+
+def show(text: str) -> None:
+    print(text, end="", flush=True)  # noqa: T201  # for the person who watches
+
+
+def make(*arguments: str, cwd: Path = ROOT, stdin: str = "", seconds: float = 1500) -> tuple[int, str]:
+    """Run `make` as a person does, show what it prints as it comes, and return its exit code and output."""
+    show(f"\n$ make {' '.join(arguments)}\n")
+    with subprocess.Popen(
+        ["make", "--no-print-directory", *arguments],
+        cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | ADDRESSES,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
+        try:
+            process.stdin.write(stdin)
+            process.stdin.close()
+            output = ""
+            for line in process.stdout:
+                if not stdin:
+                    show(line)
+                output += line
+            return process.wait(), output
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+
+
+def until(what: Callable[[], Any], seconds: float, sentence: str) -> Any:  # noqa: ANN401  # whatever it finds
+    """Ask again every second until there is an answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, sentence
+        time.sleep(1)
+    return answer
+
+
+# The stand-ins
+
+
+def deploy_stand_ins(stop: threading.Event, cluster: str = CLUSTER) -> None:
+    """Deploy the stand-ins as soon as a kind cluster lets us, and so before the first run."""
+    while not stop.is_set():
+        try:
+            kubectl("get", "namespace", TASKS)  # then the cluster is whole
+            run("kind", "load", "docker-image", PYTHON_IMAGE, "--name", cluster)
+            kubectl("apply", "--server-side", "-f", str(HERE / "standins.yaml"))
+            files = [str(file) for file in (ROOT / "tests" / "standins").iterdir() if file.is_file()]
+            sources = [f"--from-file={file}" for file in files]
+            code = kubectl("create", "configmap", "code", *sources, "--dry-run=client", "-o", "yaml")
+            kubectl("apply", "--server-side", "-n", "stand-ins", "-f", "-", stdin=code)
+            return
+        except Failed:
+            stop.wait(2)
+
+
+def stand_in(name: str, path: str = "/control", orders: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
+    """Ask a stand-in, or order something, from inside of its pod."""
+    program = (
+        "import sys, urllib.request as u; body = sys.stdin.buffer.read();"
+        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None,"
+        " method='PUT' if body else 'GET')).read().decode())"
+    )
+    stdin = json.dumps(orders) if orders else ""
+    return json.loads(
+        kubectl("exec", "-i", "-n", "stand-ins", f"deployment/{name}", "--", "python", "-c", program, stdin=stdin)
+    )
+
+
+def served() -> dict[str, tuple[str, str, str | None]]:
+    """Return the launches that the Launch Library has now: name, time and image, by id."""
+    launches = stand_in("launch-library", f"{UPCOMING}?limit=100")["results"]
+    return {one["id"]: (one["name"], one["net"], (one["image"] or {}).get("image_url")) for one in launches}
+
+
+# What is there
+
+
+def query(statement: str) -> list[Any]:
+    """Return the rows of a statement, by `make psql`."""
+    code, output = make("psql", stdin=f"\\pset tuples_only\n\\pset format unaligned\n{wrapped(statement)}")
+    assert code == 0
+    return json.loads(output.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def wrapped(statement: str) -> str:
+    return f"SELECT coalesce(json_agg(row_to_json(found)), '[]')::jsonb FROM ({statement}) found;\n"
+
+
+def stored() -> dict[str, tuple[str, str, str | None]]:
+    """Return what the promised query gives, in the shape of `served`."""
+    rows = query(
+        "SELECT launch_id, name, image_url, to_char(net AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS net "
+        "FROM (SELECT id, launch_id, name, net, image_url FROM rocket_launches) promised"
+    )
+    return {row["launch_id"]: (row["name"], row["net"], row["image_url"]) for row in rows}
+
+
+def ids() -> dict[str, int]:
+    return {row["launch_id"]: row["id"] for row in query("SELECT id, launch_id FROM rocket_launches")}
+
+
+def messages() -> list[dict[str, Any]]:
+    return stand_in("discord")["messages"]  # type: ignore[no-any-return]
+
+
+def pods(task: str) -> list[dict[str, Any]]:
+    """Return a task's pods, the newest last."""
+    selector = f"dag_id={DAG},task_id={task}"
+    found = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "json")
+    return json.loads(found)["items"]  # type: ignore[no-any-return]
+
+
+def log(task: str) -> str:
+    """Return what a task's newest pod printed, without the times."""
+    text = kubectl("logs", "-n", TASKS, pods(task)[-1]["metadata"]["name"])
+    return re.sub(r"^\S+Z ", "", text, flags=re.MULTILINE).strip()
+
+
+def runs(call: Api) -> list[str]:
+    """Return the ids of all runs, the newest last."""
+    return [found["dag_run_id"] for found in call("GET", f"/api/v2/dags/{DAG}/dagRuns?order_by=id")["dag_runs"]]
+
+
+def secrets() -> dict[str, str]:
+    """Return each Secret's values, but for Helm's, which are a release's history."""
+    found: dict[str, str] = {}
+    for namespace in (AIRFLOW, TASKS):
+        for item in json.loads(kubectl("get", "secrets", "-n", namespace, "-o", "json"))["items"]:
+            if item["type"] != "helm.sh/release.v1":
+                found[f"{namespace}/{item['metadata']['name']}"] = json.dumps(item["data"], sort_keys=True)
+    return found
