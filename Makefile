@@ -44,6 +44,10 @@ images:  ## Build the three task images, those that are not there yet
 up:  ## Deploy to a kind cluster, from nothing or from anything, to a green run
 	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py up
 
+.PHONY: deploy
+deploy:  ## Deploy to the cluster KUBE_CONTEXT, images by IMAGE_REGISTRY; the commands below take KUBE_CONTEXT, too
+	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py deploy
+
 .PHONY: trigger
 trigger:  ## Run the DAG once on the cluster, and wait for its end
 	@$(PYTHON) k8s/deploy.py trigger
@@ -59,6 +63,14 @@ rows:  ## Show the launches that the cluster has stored
 .PHONY: psql
 psql:  ## Open psql on the cluster's launches
 	@$(PYTHON) k8s/deploy.py psql
+
+.PHONY: backup
+backup:  ## Write the cluster's launches into a file here
+	@$(PYTHON) k8s/deploy.py backup
+
+.PHONY: restore
+restore:  ## Put a backup in the place of the cluster's launches; FILE=launches-….dump
+	@$(PYTHON) k8s/deploy.py restore '$(FILE)'
 
 .PHONY: status
 status:  ## Show the releases and pods of the cluster
@@ -85,6 +97,7 @@ LOCK = -q --universal --generate-hashes --no-emit-index-url --custom-compile-com
 .PHONY: clean
 clean:  ## Remove the virtual environment and every cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --no-deps: the lock file is complete, and pip need not work that out again.
 .venv/installed: requirements.txt

@@ -1,7 +1,8 @@
-"""Deploys rocket-launches to a kind cluster, and works with what is there: `make up` and its companions.
+"""Deploys rocket-launches to a cluster, and works with what is there: `make up`, `make deploy` and their companions.
 
-It needs Python, and docker, kind, helm and kubectl. Every command names its kube context, so that no other cluster is
-ever touched. Run again, it upgrades: what is there stays, above all Secrets and data. Interrupted, the next finishes.
+It needs Python, docker, helm and kubectl, and kind for a cluster of its own. Every command names its kube context, the
+one in KUBE_CONTEXT or that of our kind cluster, so that no other is ever touched. Run again, it upgrades: what is there
+stays, above all Secrets and data. Interrupted, the next finishes.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rocket-launches"
 
 CLUSTER = "rocket-launches"
-CONTEXT = f"kind-{CLUSTER}"
+KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
+CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
 AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
 DAG = "download_rocket_launches"
 NODE = f"{CLUSTER}-control-plane"
@@ -68,19 +72,20 @@ def run(*command: str, stdin: str | None = None, check: bool = True) -> str:
 
 
 def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> str:
-    """Run kubectl on our own cluster."""
+    """Run kubectl on the cluster that is meant."""
     return run("kubectl", "--context", CONTEXT, *arguments, stdin=stdin, check=check)
 
 
 def helm(*arguments: str, stdin: str | None = None) -> str:
-    """Run helm on our own cluster."""
+    """Run helm on the cluster that is meant."""
     return run("helm", "--kube-context", CONTEXT, *arguments, stdin=stdin)
 
 
-def check_programs() -> None:
-    """Find every program in a version that will do. Raises Failed with how to get what is missing."""
+def check_programs(*names: str) -> None:
+    """Find programs in a version that will do. Raises Failed with how to get what is missing."""
     missing = []
-    for name, (least, arguments, where) in PROGRAMS.items():
+    for name in names:
+        least, arguments, where = PROGRAMS[name]
         said = run(name, *arguments, check=False) if shutil.which(name) else ""
         found = re.search(r"(\d+)\.(\d+)", said)
         if not found or (int(found[1]), int(found[2])) < least:
@@ -228,15 +233,15 @@ def chart(name: str) -> str:
 
 
 def install(release: str, namespace: str, name: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
-    """Install or upgrade a release; `values` are added to those of its file."""
+    """Install or upgrade a release; `values` are added to those of its file, which come before the arguments'."""
     # An upgrade that was interrupted would block every later one.
     pending = json.loads(helm("list", "--pending", "--namespace", namespace, "--output", "json") or "[]")
     if any(found["name"] == release for found in pending):
         first = [found["revision"] for found in pending if found["name"] == release] == ["1"]
         helm(*("uninstall", "--no-hooks") if first else ("rollback", "--no-hooks"), release, "--namespace", namespace)
     helm(
-        *("upgrade", "--install", release, chart(name), "--namespace", namespace, "--create-namespace"),
-        *("--values", f"helm/{release}.yaml", "--values", "-", "--timeout", "15m", *arguments),
+        *("upgrade", "--install", release, chart(name), "--namespace", namespace, "--timeout", "15m"),
+        *("--values", f"helm/{release}.yaml", *arguments, "--values", "-"),
         stdin=json.dumps(values or {}),
     )
 
@@ -245,35 +250,79 @@ def install(release: str, namespace: str, name: str, *arguments: str, values: di
 
 
 def up(_arguments: argparse.Namespace) -> None:
-    """From nothing, or from anything, to a green run."""
+    """From nothing, or from anything, to a green run on a kind cluster of our own."""
+    if CONTEXT != KIND:
+        raise Failed(f"make up is for its own kind cluster: make deploy KUBE_CONTEXT={CONTEXT} IMAGE_REGISTRY=…")
     started = time.monotonic()
-    check_programs()
-    chosen = settings()
-    if chosen.get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
-        raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
-    for name in ("cloudnative-pg", "cluster", "airflow"):
-        chart(name)
+    check_programs("docker", "kind", "helm", "kubectl")
+    check_settings()
     with phase("cluster"):
         make_cluster()
     with phase("images"):
         images = load_images()
+    is_new, states = install_everything(images)
+    print(f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080")
+    say_how_to_go_on(is_new, states)
+
+
+def deploy(_arguments: argparse.Namespace) -> None:
+    """The same on a cluster that is there, by its context, with images from a registry that its nodes can reach."""
+    registry = os.environ.get("IMAGE_REGISTRY")
+    if CONTEXT == KIND or not registry:
+        raise Failed(
+            "Name the cluster and a registry: make deploy KUBE_CONTEXT=… IMAGE_REGISTRY=registry.example.org/me"
+        )
+    started = time.monotonic()
+    check_programs("docker", "helm", "kubectl")
+    check_settings()
+    with phase("cluster"):
+        kubectl("version", "--request-timeout=30s")
+    with phase("images"):
+        run("k8s/images", "build")
+        run("k8s/images", "push")
+        images = image_references()
+    is_new, states = install_everything(images, "--values", "helm/production.yaml")
+    with phase("backups"):
+        kubectl("apply", "-f", "k8s/backup.yaml")
+    print(
+        f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080 while this runs:\n"
+        f"kubectl --context {CONTEXT} port-forward -n {AIRFLOW} service/airflow-api-server 8080"
+    )
+    say_how_to_go_on(is_new, states, f" KUBE_CONTEXT={CONTEXT}")
+
+
+def check_settings() -> None:
+    """Find out what cannot work before anything is done."""
+    if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
+        raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
+    for name in ("cloudnative-pg", "cluster", "airflow"):
+        chart(name)
+
+
+def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
+    """Bring a cluster that answers to its first run; the arguments are for every `helm upgrade`.
+
+    Return whether the admin's password is new, and how the run ended.
+    """
+    chosen = settings()
     with phase("secrets"):
         kubectl("apply", "-k", "k8s")
         is_new = write_secrets(chosen)
     with phase("operator", OPERATOR):
-        install("operator", OPERATOR, "cloudnative-pg", "--wait")
+        install_operator(*arguments)
     with phase("database", AIRFLOW):
         initdb = {
             "owner": secret(AIRFLOW, "database-init-schema")["username"],
             "database": secret(AIRFLOW, "database-init-schema")["dbname"],
         }
-        install("postgres", AIRFLOW, "cluster", values={"cluster": {"initdb": initdb}})
+        install("postgres", AIRFLOW, "cluster", *arguments, values={"cluster": {"initdb": initdb}})
         kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
         kubectl(
             "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
         )
     with phase("airflow", AIRFLOW):
-        install("airflow", AIRFLOW, "airflow", values=airflow_values(images, chosen.get("SCHEDULE", "")))
+        values = airflow_values(images, chosen.get("SCHEDULE", "")) | pull_secrets()
+        install("airflow", AIRFLOW, "airflow", *arguments, values=values)
         for workload in (
             "deployment/airflow-api-server",
             "deployment/airflow-dag-processor",
@@ -283,26 +332,41 @@ def up(_arguments: argparse.Namespace) -> None:
     with phase("first run", AIRFLOW, TASKS):
         states = trigger_and_wait()
     show(states)
+    return is_new, states
+
+
+def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each
+    """Print the login and the next commands; which cluster they are for. Raises Failed if the run has failed."""
     admin = secret(AIRFLOW, "airflow-admin")
     path = f"kubectl --context {CONTEXT} get secret airflow-admin -n {AIRFLOW} -o jsonpath={{.data.password}}"
     password = admin["password"] if is_new else f"what this prints: {path} | base64 -d"
     print(
-        f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080\n"
         f"Log in as {admin['username']} with {password}\n"
-        "Next: make trigger, make logs TASK=fetch_and_store_data, make rows"
+        f"Next: make trigger{which}, make logs{which} TASK=fetch_and_store_data, make rows{which}"
     )
     if states[""] != "success":
-        raise Failed("The first run failed: make logs TASK=… says why, make trigger tries again.")
+        raise Failed(f"The first run failed: make logs{which} TASK=… says why, make trigger{which} tries again.")
+
+
+def install_operator(*arguments: str) -> None:
+    """Install the operator, unless the cluster has somebody else's: there can be only one."""
+    mark = "{.metadata.annotations.meta\\.helm\\.sh/release-name}"
+    crd = ("get", "crd", "clusters.postgresql.cnpg.io", "--ignore-not-found", "-o")
+    if kubectl(*crd, "name") and kubectl(*crd, f"jsonpath={mark}") != "operator":
+        print("(there already) ", end="")
+        return
+    kubectl("apply", "-f", "k8s/operator.yaml")
+    install("operator", OPERATOR, "cloudnative-pg", "--wait", *arguments)
 
 
 def make_cluster() -> None:
     """Make the cluster, or finish one whose making was interrupted. One that holds data is never deleted."""
     if CLUSTER in run("kind", "get", "clusters").split():
         run("docker", "start", NODE, check=False)
-        if CONTEXT not in run("kubectl", "config", "get-contexts", "-o", "name").split():
+        if KIND not in run("kubectl", "config", "get-contexts", "-o", "name").split():
             run("kind", "export", "kubeconfig", "--name", CLUSTER, check=False)
         deadline = time.monotonic() + 120
-        while CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split():
+        while KIND in run("kubectl", "config", "get-contexts", "-o", "name").split():
             # The storage class is the last thing that kind makes.
             if kubectl("get", "storageclass", "-o", "name", "--request-timeout=5s", check=False):
                 return
@@ -321,7 +385,7 @@ def make_cluster() -> None:
 def load_images() -> dict[str, str]:
     """Build our images and bring them into the node, with those others that this machine's Docker has."""
     run("k8s/images", "build")
-    ours = dict(line.split("=", 1) for line in run("k8s/images").split())
+    ours = image_references()
     wanted = [*ours.values(), *(image for image in IMAGES if run("docker", "images", "-q", image))]
     there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in wanted:
@@ -329,6 +393,19 @@ def load_images() -> dict[str, str]:
         if full not in there:
             run("kind", "load", "docker-image", image, "--name", CLUSTER)
     return ours
+
+
+def image_references() -> dict[str, str]:
+    """Return our images by the variables that the DAG knows them by."""
+    return dict(line.split("=", 1) for line in run("k8s/images").split())
+
+
+def pull_secrets() -> dict[str, Any]:
+    """Let pods use the Secret `registry`, a registry's login, where somebody has put it; return it as a value."""
+    use = {"imagePullSecrets": [{"name": "registry"}]}
+    if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
+        kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(use))
+    return use if kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found") else {}
 
 
 def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
@@ -474,22 +551,77 @@ def logs(arguments: argparse.Namespace) -> None:
         print(f"--- {name}\n{kubectl('logs', '-n', TASKS, name, '--tail=-1', check=False)}", end="")
 
 
-def psql(arguments: argparse.Namespace) -> None:
-    """Open psql on the launches as their owner, or run one statement."""
+def in_postgres(*command: str, terminal: bool = False) -> list[str]:
+    """Return the command that runs another in the primary's pod, as the launches' owner."""
     owner = secret(AIRFLOW, "database-init-schema")
     primary = "cnpg.io/cluster=postgres,cnpg.io/instanceRole=primary"
     pod = kubectl("get", "pods", "-n", AIRFLOW, "-l", primary, "-o", "name").strip()
     if not owner or not pod:
-        raise Failed("PostgreSQL is not there: make up deploys it.")
-    command = ["kubectl", "--context", CONTEXT, "exec", "-n", AIRFLOW, "-i", pod, "-c", "postgres"]
-    if sys.stdin.isatty() and not arguments.statement:
-        command.append("-t")
+        raise Failed("PostgreSQL is not there: make up deploys it, make status shows what is.")
     # Inside its pod, PostgreSQL knows us by our Unix user; the role is set at once, so that no password is needed.
-    command += ["--", "env", f"PGOPTIONS=-c role={owner['username']}", "psql", "-X", owner["dbname"]]
-    if arguments.statement:
-        command += ["-c", arguments.statement]
-    if subprocess.run(command, check=False).returncode:
+    settings = (f"PGOPTIONS=-c role={owner['username']}", f"PGDATABASE={owner['dbname']}")
+    execute = ["kubectl", "--context", CONTEXT, "exec", "-n", AIRFLOW, "-i", *(["-t"] if terminal else []), pod]
+    return [*execute, "-c", "postgres", "--", "env", *settings, *command]
+
+
+def psql(arguments: argparse.Namespace) -> None:
+    """Open psql on the launches as their owner, or run one statement."""
+    statement = ("-c", arguments.statement) if arguments.statement else ()
+    terminal = sys.stdin.isatty() and not statement
+    if subprocess.run(in_postgres("psql", "-X", *statement, terminal=terminal), check=False).returncode:
         raise Failed("psql failed: make status shows if PostgreSQL runs.")
+
+
+def backup(_arguments: argparse.Namespace) -> None:
+    """Write all of the launches' database into a file here, as it is at one moment."""
+    path = Path(f"launches-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump")
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        done = subprocess.run(in_postgres("pg_dump", "--format", "custom"), stdout=file, check=False).returncode == 0
+    if not done:
+        part.unlink()
+        raise Failed("pg_dump failed: make status shows if PostgreSQL runs.")
+    part.rename(path)
+    print(f"{path}: {path.stat().st_size} bytes; make restore FILE={path} brings it back")
+
+
+def restore(arguments: argparse.Namespace) -> None:
+    """Put a backup in the place of what is there, all of it or, if something fails, nothing."""
+    command = ["pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error"]
+    if arguments.file.is_file():
+        command += ["--dbname", secret(AIRFLOW, "database-init-schema").get("dbname", "")]
+        with arguments.file.open("rb") as file:
+            restored = subprocess.run(in_postgres(*command), stdin=file, check=False).returncode == 0
+    else:
+        restored = restore_nightly(f"/backups/{arguments.file.name}", command)
+    if not restored:
+        raise Failed(f"{arguments.file} was not restored, and nothing was changed: the lines above say why.")
+    print(f"{arguments.file} is restored: make rows shows it, make trigger brings it up to date.")
+
+
+def restore_nightly(path: str, command: list[str]) -> bool:
+    """Restore one of the backups that the cluster makes by itself, with a job that is like the one that made it."""
+    job = ("create", "job", "restore", "--from=cronjob/backup", "-n", AIRFLOW, "--dry-run=client", "-o", "json")
+    manifest = json.loads(kubectl(*job, check=False) or "null")
+    if not manifest:
+        raise Failed(f"{path} is no file here, and this cluster makes no backups by itself: make backup writes one.")
+    manifest["spec"]["backoffLimit"] = 0
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    container["command"] = [
+        "sh",
+        "-c",
+        f'ls /backups; exec "$@" --dbname "$PGDATABASE" {shlex.quote(path)}',
+        "sh",
+        *command,
+    ]
+    kubectl("delete", "job", "restore", "-n", AIRFLOW, "--ignore-not-found")
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    ended = ("--for=jsonpath={.status.conditions[?(@.status=='True')].type}", "--timeout=10m")
+    kubectl("wait", "job/restore", "-n", AIRFLOW, *ended)
+    print(kubectl("logs", "job/restore", "-n", AIRFLOW), end="")
+    state = kubectl("get", "job", "restore", "-n", AIRFLOW, "-o", "jsonpath={.status.succeeded}")
+    kubectl("delete", "job", "restore", "-n", AIRFLOW)
+    return state == "1"
 
 
 def status(_arguments: argparse.Namespace) -> None:
@@ -500,7 +632,9 @@ def status(_arguments: argparse.Namespace) -> None:
 
 
 def down(_arguments: argparse.Namespace) -> None:
-    """Delete the cluster and all that is in it."""
+    """Delete our kind cluster and all that is in it."""
+    if CONTEXT != KIND:
+        raise Failed("make down deletes its own kind cluster only; README.md says how to uninstall from another.")
     run("kind", "delete", "cluster", "--name", CLUSTER)
     if not run("docker", "ps", "-aq", "--filter", "network=kind"):
         run("docker", "network", "rm", "kind", check=False)
@@ -512,13 +646,15 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (up, trigger, logs, psql, status, down):
+    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down):
         subparser = commands.add_parser(command.__name__, help=command.__doc__)
         subparser.set_defaults(run=command)
         if command is logs:
             subparser.add_argument("task", nargs="?")
         if command is psql:
             subparser.add_argument("statement", nargs="?")
+        if command is restore:
+            subparser.add_argument("file", type=Path)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

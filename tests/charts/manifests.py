@@ -35,6 +35,8 @@ RELEASES: dict[str, tuple[str, str, Document]] = {
     "postgres": ("cluster", deploy.AIRFLOW, {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}}),
     "airflow": ("airflow", deploy.AIRFLOW, deploy.airflow_values(IMAGES, "@hourly")),
 }
+# By `make up`, and by `make deploy`.
+EVERYTHING = [f"{name}{how}" for name in (*RELEASES, "k8s") for how in ("", " in production")]
 # What the DAG's pods are: Airflow reads its environment once, so it gets a process of its own.
 DAG_PODS = """
 import json, sys
@@ -99,20 +101,24 @@ def defaults(release: str) -> Document:
 
 @functools.cache
 def text(name: str) -> str:
-    """Return the YAML of a release, of our own manifests, or of the DAG's pods."""
+    """Return the YAML of a release, of our own manifests, or of the DAG's pods; what is added in production, too."""
+    name, production, _ = name.partition(" in production")
     if name == "k8s":
-        if kubectl := shutil.which("kubectl", path=PATH):
-            return run(kubectl, "kustomize", "k8s")
-        files = [ROOT / "k8s" / file for file in read("k8s/kustomization.yaml")["resources"]]
-        return "\n---\n".join(file.read_text(encoding="utf-8") for file in files)
+        files = ["k8s/operator.yaml", *(["k8s/backup.yaml"] if production else [])]
+        kubectl = shutil.which("kubectl", path=PATH)
+        if not kubectl:
+            files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
+        texts = [(ROOT / file).read_text(encoding="utf-8") for file in files]
+        return "\n---\n".join([*texts, *([run(kubectl, "kustomize", "k8s")] if kubectl else [])])
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)
     chart_name, namespace, values = RELEASES[name]
     helm = program("helm")
+    more = ("--values", "helm/production.yaml") if production else ()
     return run(
         *(helm, "template", name, chart(chart_name), "--namespace", namespace, "--kube-version", kubernetes()),
-        *("--values", f"helm/{name}.yaml", "--values", "-", "--skip-tests"),  # nobody runs `helm test`
+        *("--values", f"helm/{name}.yaml", *more, "--values", "-", "--skip-tests"),  # nobody runs `helm test`
         stdin=json.dumps(values),
     )
 

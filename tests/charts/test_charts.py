@@ -13,6 +13,7 @@ import pytest
 from k8s import deploy
 from tests.charts.manifests import (
     CHARTS,
+    EVERYTHING,
     IMAGES,
     RELEASES,
     ROOT,
@@ -36,7 +37,7 @@ from tests.charts.manifests import (
 NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
-everywhere = pytest.mark.parametrize("name", [*RELEASES, "k8s", "dag"])
+everywhere = pytest.mark.parametrize("name", [*EVERYTHING, "dag"])
 
 
 # The values: only what the charts know, and only what differs from what they do anyway
@@ -58,6 +59,25 @@ def idle(values: Document, chart_has: Document, path: str = "") -> Iterator[str]
 @each_release
 def test_every_value_does_something(release: str) -> None:
     assert list(idle(read(f"helm/{release}.yaml"), defaults(release))) == []
+
+
+def merged(values: Document, over: Document) -> Document:
+    """Return values with others over them, as Helm does it."""
+    both = values.keys() & over.keys()
+    nested = {key: merged(values[key], over[key]) for key in both if isinstance(values[key], dict)}
+    return values | over | nested
+
+
+def test_every_value_for_production_does_something() -> None:
+    """Of the three charts, just one knows each key; and what it has otherwise is what a laptop gets."""
+    found: Document = {}
+    for release in RELEASES:
+        chart_has = merged(defaults(release), read(f"helm/{release}.yaml"))
+        known = {key: value for key, value in read("helm/production.yaml").items() if key in chart_has}
+        assert list(idle(known, chart_has)) == []
+        assert not found.keys() & known.keys()
+        found |= known
+    assert found == read("helm/production.yaml")
 
 
 @each_release
@@ -118,7 +138,7 @@ def check(kubeconform: list[str], name: str) -> None:
 
 @everywhere
 def test_kubernetes_accepts_it(kubeconform: list[str], name: str) -> None:
-    if name == "postgres":
+    if name.startswith("postgres"):
         (folder,) = (Path(word).parent for word in kubeconform if word.endswith("{{.KindSuffix}}.json"))
         write_crd_schemas(folder)
     check(kubeconform, name)
@@ -198,30 +218,33 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
         "airflow-scheduler/scheduler-log-groomer": AIRFLOW_WRITES,
         "airflow-create-user/create-user": AIRFLOW_WRITES,
         "airflow-run-airflow-migrations/run-airflow-migrations": AIRFLOW_WRITES,
+        "airflow-database-cleanup/database-cleanup": AIRFLOW_WRITES,
     },
 }
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", [*RELEASES, "dag"])
+@everywhere
 def test_of_every_container(name: str, rule: str) -> None:
     broken = {where for where, pod, container, _ in containers(name) if not RULES[rule](pod, container)}
-    assert broken == EXCEPTIONS.get((name, rule), {}).keys()
+    assert broken == EXCEPTIONS.get((name.partition(" ")[0], rule), {}).keys()
 
 
-@pytest.mark.parametrize("name", RELEASES)
+@everywhere
 def test_what_stays_is_probed(name: str) -> None:
     kinds = {"livenessProbe", "readinessProbe", "startupProbe"}
     broken = {where for where, _, container, stays in containers(name) if stays and not kinds & container.keys()}
-    assert broken == EXCEPTIONS.get((name, PROBED), {}).keys()
+    assert broken == EXCEPTIONS.get((name.partition(" ")[0], PROBED), {}).keys()
 
 
 def test_every_container_was_seen() -> None:
     """The rules above hold for nothing as well: this is what they are about."""
-    assert {name: len(list(containers(name))) for name in (*RELEASES, "dag")} == {
+    assert {name: len(list(containers(name))) for name in (*RELEASES, "k8s", "k8s in production", "dag")} == {
         "operator": 1,
         "postgres": 0,  # the operator makes its pods
-        "airflow": 10,
+        "airflow": 11,
+        "k8s": 0,
+        "k8s in production": 1,
         "dag": 3,
     }
 
@@ -238,7 +261,7 @@ def test_no_secret_comes_from_a_manifest(name: str) -> None:
 
 def test_the_images_are_those_that_the_deployment_brings() -> None:
     """What `make up` loads into the node is what the pods ask for, and what k8s/offline makes."""
-    asked = {container["image"] for name in RELEASES for _, _, container, _ in containers(name)}
+    asked = {container["image"] for name in EVERYTHING for _, _, container, _ in containers(name)}
     asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
     assert asked == {IMAGES["IMAGE_AIRFLOW"], *deploy.IMAGES}
     assert all(map(pinned, asked))
@@ -247,15 +270,17 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
 # PostgreSQL
 
 
-def test_postgresql() -> None:
-    (cluster,) = of_kind("postgres", "Cluster").values()
+@pytest.mark.parametrize(("name", "instances"), [("postgres", 1), ("postgres in production", 3)])
+def test_postgresql(name: str, instances: int) -> None:
+    (cluster,) = of_kind(name, "Cluster").values()
     spec = cluster["spec"]
+    assert spec["instances"] == instances
     assert quantities(spec) == {"requests.cpu", "requests.memory", "limits.cpu", "limits.memory"}
     assert spec["enableSuperuserAccess"] is False
     assert spec["enablePDB"] is (spec["instances"] > 1)  # with one, it would only block whoever drains the node
     assert not any(role.get("superuser") for role in spec["managed"]["roles"])
     assert (spec["bootstrap"]["initdb"]["owner"], spec["bootstrap"]["initdb"]["database"]) == ("rocket", "launches")
-    (database,) = of_kind("postgres", "Database").values()
+    (database,) = of_kind(name, "Database").values()
     assert (database["spec"]["name"], database["spec"]["owner"]) == ("airflow", "airflow")
 
 
@@ -352,38 +377,45 @@ def test_pod_security() -> None:
     assert labels == {
         deploy.AIRFLOW: {"enforce": "baseline", "warn": "restricted"},
         deploy.TASKS: {"enforce": "restricted"},
+        deploy.OPERATOR: {"enforce": "restricted"},
     }
 
 
-def test_airflow_may_start_pods_where_the_tasks_run_and_nothing_else() -> None:
-    (role,) = of_kind("k8s", "Role").values()
-    assert role["metadata"]["namespace"] == deploy.TASKS
-    granted = {
-        (group, resource): sorted(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+def test_what_airflow_may_do_where_the_tasks_run() -> None:
+    """The scheduler, whose processes the LocalExecutor's workers are, runs pods; the nightly cleanup deletes them."""
+    assert "executor = LocalExecutor" in of_kind("airflow", "ConfigMap")["airflow-config"]["data"]["airflow.cfg"]
+    granted = {}
+    for binding in of_kind("k8s", "RoleBinding").values():
+        (subject,) = binding["subjects"]
+        role = of_kind("k8s", "Role")[binding["roleRef"]["name"]]
+        assert binding["metadata"]["namespace"] == role["metadata"]["namespace"] == deploy.TASKS
+        assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", deploy.AIRFLOW)
+        assert subject["name"] in of_kind("airflow", "ServiceAccount")
+        granted[subject["name"]] = {
+            "/".join(filter(None, (group, resource))): sorted(rule["verbs"])
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
     assert granted == {
-        ("", "pods"): ["create", "delete", "get", "list", "patch", "watch"],
-        ("", "pods/log"): ["get"],
-        ("", "events"): ["list", "watch"],
+        pod_spec(of_kind("airflow", "StatefulSet")["airflow-scheduler"])["serviceAccountName"]: {  # type: ignore[index]
+            "pods": ["create", "delete", "get", "list", "patch", "watch"],
+            "pods/log": ["get"],
+            "events": ["list", "watch"],
+        },
+        pod_spec(of_kind("airflow", "CronJob")["airflow-database-cleanup"])["serviceAccountName"]: {  # type: ignore[index]
+            "pods": ["delete", "list"],
+        },
     }
-    assert len(role["rules"]) == len(granted)
+    assert len(of_kind("k8s", "Role")) == len(granted)
     assert not of_kind("k8s", "ClusterRole")
     assert not of_kind("k8s", "ClusterRoleBinding")
 
 
-def test_it_is_the_scheduler_that_may() -> None:
-    """With the LocalExecutor, the tasks' workers are processes of the scheduler."""
-    assert "executor = LocalExecutor" in of_kind("airflow", "ConfigMap")["airflow-config"]["data"]["airflow.cfg"]
-    scheduler = of_kind("airflow", "StatefulSet")["airflow-scheduler"]["spec"]["template"]["spec"]
-    account = scheduler["serviceAccountName"]
-    assert account in of_kind("airflow", "ServiceAccount")
-    (binding,) = of_kind("k8s", "RoleBinding").values()
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": deploy.AIRFLOW}]
-    assert (binding["roleRef"]["kind"], [binding["roleRef"]["name"]]) == ("Role", list(of_kind("k8s", "Role")))
-    assert binding["metadata"]["namespace"] == deploy.TASKS
+def test_the_nightly_cleanup_is_about_the_tasks_namespace() -> None:
+    (container,) = pod_spec(of_kind("airflow", "CronJob")["airflow-database-cleanup"])["containers"]  # type: ignore[index]
+    assert f"cleanup-pods --namespace {deploy.TASKS} " in container["args"][-1]
+    assert "\"$(date -ud '-90 days' +%FT%TZ)\"" in container["args"][-1]
 
 
 def test_the_tasks_pods_may_do_nothing() -> None:
