@@ -200,25 +200,11 @@ RULES: dict[str, Rule] = {
 PROBED = "it is probed"  # the rule for what stays
 
 # Where a rule does not hold: each with its reason.
-AIRFLOW_WRITES = "Airflow writes to /opt/airflow and /tmp, for which the chart mounts no volumes"
 GROOMER = "a loop in a shell: the chart offers it no probe, and it ends when it fails"
 EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
     ("airflow", PROBED): {
         "airflow-dag-processor/dag-processor-log-groomer": GROOMER,
         "airflow-scheduler/scheduler-log-groomer": GROOMER,
-    },
-    ("airflow", "its root file system is read-only"): {
-        "airflow-api-server/wait-for-airflow-migrations": AIRFLOW_WRITES,
-        "airflow-api-server/api-server": AIRFLOW_WRITES,
-        "airflow-dag-processor/wait-for-airflow-migrations": AIRFLOW_WRITES,
-        "airflow-dag-processor/dag-processor": AIRFLOW_WRITES,
-        "airflow-dag-processor/dag-processor-log-groomer": AIRFLOW_WRITES,
-        "airflow-scheduler/wait-for-airflow-migrations": AIRFLOW_WRITES,
-        "airflow-scheduler/scheduler": AIRFLOW_WRITES,
-        "airflow-scheduler/scheduler-log-groomer": AIRFLOW_WRITES,
-        "airflow-create-user/create-user": AIRFLOW_WRITES,
-        "airflow-run-airflow-migrations/run-airflow-migrations": AIRFLOW_WRITES,
-        "airflow-database-cleanup/database-cleanup": AIRFLOW_WRITES,
     },
 }
 
@@ -375,7 +361,7 @@ def test_pod_security() -> None:
         for name, namespace in of_kind("k8s", "Namespace").items()
     }
     assert labels == {
-        deploy.AIRFLOW: {"enforce": "baseline", "warn": "restricted"},
+        deploy.AIRFLOW: {"enforce": "restricted"},
         deploy.TASKS: {"enforce": "restricted"},
         deploy.OPERATOR: {"enforce": "restricted"},
     }
