@@ -41,7 +41,7 @@ images:  ## Build the three task images, those that are not there yet
 
 # The deployment. It needs no virtual environment: Python, docker, kind, helm and kubectl are enough.
 .PHONY: up
-up:  ## Deploy to a kind cluster, from nothing or from anything, to a green run
+up:  ## Deploy to a kind cluster, from nothing or from anything; STAND_INS=yes: without the real services
 	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py up
 
 .PHONY: deploy

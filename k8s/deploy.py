@@ -36,6 +36,12 @@ CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
 AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
 DAG = "download_rocket_launches"
 NODE = f"{CLUSTER}-control-plane"
+# What `make up STAND_INS=yes` uses instead of the real services.
+STAND_INS = {
+    "LAUNCH_LIBRARY_URL": "http://launch-library.stand-ins/2.3.0/launches/upcoming/",
+    "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
+}
+STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the tasks' images, so it is at hand
 RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
 
 # In which version at least, what says it, and how to get it.
@@ -128,11 +134,12 @@ def diagnose(namespace: str) -> None:
 
 
 def settings() -> dict[str, str]:
-    """Return .env's KEY=VALUE lines; what the environment has and is not empty wins."""
+    """Return .env's KEY=VALUE lines; what the environment has and is not empty wins, and STAND_INS over both."""
     path = ROOT / ".env"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, value in pairs} | {k: v for k, v in os.environ.items() if v}
+    chosen = {key.strip(): value.strip() for key, value in pairs} | {k: v for k, v in os.environ.items() if v}
+    return chosen | (STAND_INS if chosen.get("STAND_INS") else {})
 
 
 def secret(namespace: str, name: str) -> dict[str, str]:
@@ -148,6 +155,17 @@ def write_secret(namespace: str, name: str, values: dict[str, str], kind: str = 
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
     # Server-side: `kubectl apply` would keep the values once more, in an annotation.
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
+
+
+def deploy_stand_ins() -> None:
+    """Deploy stand-ins for the two services, which need nothing but Python."""
+    folder = ROOT / "tests" / "standins"
+    files = [f"--from-file={file}" for file in sorted(folder.iterdir()) if file.is_file()]
+    kubectl("apply", "--server-side", "-f", "k8s/stand-ins.yaml")
+    code = kubectl("create", "configmap", "code", *files, "--dry-run=client", "-o", "yaml")
+    kubectl("apply", "--server-side", "-n", "stand-ins", "-f", "-", stdin=code)
+    for name in ("launch-library", "discord"):
+        kubectl("rollout", "status", f"deployment/{name}", "-n", "stand-ins", "--timeout=2m")
 
 
 def write_secrets(chosen: dict[str, str]) -> bool:
@@ -256,6 +274,8 @@ def up(_arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_programs("docker", "kind", "helm", "kubectl")
     check_settings()
+    if settings().get("STAND_INS"):
+        print("Launch Library and Discord: stand-ins, as STAND_INS is set.")
     with phase("cluster"):
         make_cluster()
     with phase("images"):
@@ -307,6 +327,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
     chosen = settings()
     with phase("secrets"):
         kubectl("apply", "-k", "k8s")
+        if chosen.get("STAND_INS"):
+            deploy_stand_ins()
         is_new = write_secrets(chosen)
     with phase("operator", OPERATOR):
         install_operator(*arguments)
@@ -386,7 +408,8 @@ def load_images() -> dict[str, str]:
     """Build our images and bring them into the node, with those others that this machine's Docker has."""
     run("k8s/images", "build")
     ours = image_references()
-    wanted = [*ours.values(), *(image for image in IMAGES if run("docker", "images", "-q", image))]
+    others = (*IMAGES, STAND_IN_IMAGE) if settings().get("STAND_INS") else IMAGES
+    wanted = [*ours.values(), *(image for image in others if run("docker", "images", "-q", image))]
     there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in wanted:
         full = image if image.startswith("ghcr.io/") else f"docker.io/{image}"

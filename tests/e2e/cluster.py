@@ -11,17 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from k8s.deploy import AIRFLOW, CLUSTER, DAG, TASKS, Api, Failed, kubectl, run
-from tests.standins.discord import TOKEN, WEBHOOK_ID
+from k8s.deploy import AIRFLOW, DAG, TASKS, Api, kubectl
 
-HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
 UPCOMING = "/2.3.0/launches/upcoming/"
-PYTHON_IMAGE = "python:3.13-slim-trixie"
-ADDRESSES = {
-    "LAUNCH_LIBRARY_URL": f"http://launch-library.stand-ins{UPCOMING}",
-    "DISCORD_WEBHOOK_URL": f"http://discord.stand-ins/api/webhooks/{WEBHOOK_ID}/{TOKEN}",
-}
 
 
 def show(text: str) -> None:
@@ -34,7 +28,7 @@ def make(*arguments: str, cwd: Path = ROOT, stdin: str = "", seconds: float = 15
     with subprocess.Popen(
         ["make", "--no-print-directory", *arguments],
         cwd=cwd,
-        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | ADDRESSES,
+        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | {"STAND_INS": "yes"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -70,22 +64,6 @@ def until(what: Callable[[], Any], seconds: float, sentence: str) -> Any:  # noq
 
 
 # The stand-ins
-
-
-def deploy_stand_ins(stop: threading.Event, cluster: str = CLUSTER) -> None:
-    """Deploy the stand-ins as soon as a kind cluster lets us, and so before the first run."""
-    while not stop.is_set():
-        try:
-            kubectl("get", "namespace", TASKS)  # then the cluster is whole
-            run("kind", "load", "docker-image", PYTHON_IMAGE, "--name", cluster)
-            kubectl("apply", "--server-side", "-f", str(HERE / "standins.yaml"))
-            files = [str(file) for file in (ROOT / "tests" / "standins").iterdir() if file.is_file()]
-            sources = [f"--from-file={file}" for file in files]
-            code = kubectl("create", "configmap", "code", *sources, "--dry-run=client", "-o", "yaml")
-            kubectl("apply", "--server-side", "-n", "stand-ins", "-f", "-", stdin=code)
-            return
-        except Failed:
-            stop.wait(2)
 
 
 def stand_in(name: str, path: str = "/control", orders: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON

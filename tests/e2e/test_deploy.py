@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ import pytest
 
 from k8s import deploy
 from k8s.deploy import AIRFLOW, OPERATOR, TASKS, kubectl, run
-from tests.e2e.cluster import ROOT, STEPS, deploy_stand_ins, ids, make, messages, pods, served, stored, until
+from tests.e2e.cluster import ROOT, STEPS, ids, make, messages, pods, served, stored, until
 
 ELSEWHERE = "elsewhere"
 CONTEXT = f"kind-{ELSEWHERE}"
@@ -63,7 +62,7 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
             # Two cores are few for what production asks for.
             kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=1")
             # What a cluster with the internet would pull by itself.
-            for image in deploy.IMAGES:
+            for image in (*deploy.IMAGES, deploy.STAND_IN_IMAGE):
                 run("kind", "load", "docker-image", image, "--name", ELSEWHERE)
             yield
         finally:
@@ -87,7 +86,6 @@ def test_deploy_as_the_readme_says() -> None:
     for command in readme("wants a login from the nodes"):
         given = command.replace("registry.example.org", REGISTRY).replace("USER", USER).replace("PASSWORD", PASSWORD)
         run("bash", "-c", given.replace("CONTEXT", CONTEXT))
-    deploy_stand_ins(threading.Event(), ELSEWHERE)
 
     code, output = make("deploy", f"KUBE_CONTEXT={CONTEXT}", f"IMAGE_REGISTRY={IMAGE_REGISTRY}")
     assert code == 0

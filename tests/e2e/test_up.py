@@ -2,19 +2,16 @@
 
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from k8s.deploy import AIRFLOW, CLUSTER, DAG, TASKS, Api, Failed, kubectl, run, secret
+from k8s.deploy import AIRFLOW, CLUSTER, DAG, STAND_IN_IMAGE, TASKS, Api, Failed, kubectl, run, secret
 from tests.e2e.cluster import (
-    PYTHON_IMAGE,
     ROOT,
     STEPS,
-    deploy_stand_ins,
     ids,
     log,
     make,
@@ -44,14 +41,7 @@ BROWSER_OPTIONS = [
 
 def test_from_nothing_to_a_green_run() -> None:
     assert make("down")[0] == 0
-    stop = threading.Event()
-    thread = threading.Thread(target=deploy_stand_ins, args=(stop,))
-    thread.start()
-    try:
-        code, output = make("up")
-    finally:
-        stop.set()
-        thread.join()
+    code, output = make("up")
     assert code == 0
     phases = [line.split()[0] for line in output.splitlines() if re.search(r" \d+ s$", line)]
     assert phases == ["cluster", "images", "secrets", "operator", "database", "airflow", "first"]
@@ -136,7 +126,7 @@ def test_each_pod_was_confined_and_ran_its_own_image() -> None:
         assert pod["spec"]["securityContext"]["runAsUser"] == 65532
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
     with pytest.raises(Failed, match="violates PodSecurity"):
-        kubectl("run", "root", "-n", TASKS, "--image", PYTHON_IMAGE, "--privileged")
+        kubectl("run", "root", "-n", TASKS, "--image", STAND_IN_IMAGE, "--privileged")
 
 
 def test_a_second_run_of_the_same_page_changes_nothing() -> None:
