@@ -330,6 +330,12 @@ def test_what_a_pod_asks_for_is_there(written: list[Document], name: str) -> Non
     assert name == "operator" or asked_for(name)
 
 
+def test_the_admins_password_may_begin_with_a_dash() -> None:
+    """One in 64 that we generate does."""
+    (container,) = pod_spec(of_kind("airflow", "Job")["airflow-create-user"])["containers"]  # type: ignore[index]
+    assert container["args"][-1].count('--password="$ADMIN_PASSWORD"') == 2
+
+
 def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     there = {(document["metadata"]["namespace"], document["metadata"]["name"]) for document in written}
     assert there == {
