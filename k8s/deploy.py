@@ -388,16 +388,17 @@ def make_cluster() -> None:
         if KIND not in run("kubectl", "config", "get-contexts", "-o", "name").split():
             run("kind", "export", "kubeconfig", "--name", CLUSTER, check=False)
         deadline = time.monotonic() + 120
-        while KIND in run("kubectl", "config", "get-contexts", "-o", "name").split():
-            # The storage class is the last thing that kind makes.
-            if kubectl("get", "storageclass", "-o", "name", "--request-timeout=5s", check=False):
-                return
-            if time.monotonic() > deadline:
+        while KIND in run("kubectl", "config", "get-contexts", "-o", "name").split() and time.monotonic() < deadline:
+            with contextlib.suppress(Failed):
+                # The storage class is the last thing that kind makes.
+                if kubectl("get", "storageclass", "-o", "name", "--request-timeout=5s"):
+                    return
                 break
             time.sleep(2)
-        if run("docker", "exec", NODE, "sh", "-c", "ls -A /var/local-path-provisioner 2>&1 || :", check=False).strip():
+        volumes = "echo volumes:; ls -A /var/local-path-provisioner 2>/dev/null || :"
+        if run("docker", "exec", NODE, "sh", "-c", volumes, check=False).split() != ["volumes:"]:
             raise Failed(
-                f"The cluster does not answer, and there is data in it: see docker logs {NODE}. "
+                f"The cluster does not answer, and there may be data in it: see docker logs {NODE}. "
                 "make down deletes it with its data."
             )
         run("kind", "delete", "cluster", "--name", CLUSTER)

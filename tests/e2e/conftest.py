@@ -14,7 +14,7 @@ ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def programs() -> None:
     """Find what `make offline` compiled, and skip where something is missing."""
     os.environ["PATH"] = f"{deploy.CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"

@@ -26,6 +26,8 @@ from tests.e2e.cluster import (
 )
 from tests.e2e.conftest import ARTIFACTS
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 UI = f"http://localhost:8080/dags/{DAG}"
 BROWSER_OPTIONS = [
     "--no-sandbox",  # this may run as root

@@ -1,0 +1,51 @@
+"""The cluster that the fault tests need: from nothing, with the stand-ins, as the end-to-end tests have it."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cluster import ROOT, make, show
+from tests.e2e.conftest import programs, pytest_runtest_makereport
+
+__all__ = ["programs", "pytest_runtest_makereport"]
+
+# Where `make up` is killed, and after how many seconds: in the middle of what the phase does.
+INTERRUPTED = {"cluster": 8, "images": 2, "operator": 2, "database": 5, "airflow": 10}
+
+
+@pytest.fixture(scope="session")
+def cluster(programs: None) -> Iterator[None]:  # noqa: ARG001  # a fixture is its argument's name
+    """Make the cluster anew by a `make up` that is killed in every phase, and delete it afterwards."""
+    assert make("down")[0] == 0
+    for phase, seconds in INTERRUPTED.items():
+        kill_up_in(phase, seconds)
+    assert make("up")[0] == 0
+    yield
+    make("down")
+
+
+def kill_up_in(phase: str, seconds: float) -> None:
+    """Start `make up`, and kill it and all that it runs some seconds after the beginning of a phase."""
+    show(f"\n$ make up, killed {seconds} s after the beginning of: {phase}\n")
+    command = ["make", "--no-print-directory", "up"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"STAND_INS": "yes"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        seen = ""
+        while f"\n{phase} " not in f"\n{seen}":
+            character = process.stdout.read(1)
+            assert character, f"make up has ended before {phase}: {seen}"
+            seen += character
+        time.sleep(seconds)
+        assert process.poll() is None, f"{phase} takes less than {seconds} s"
+        os.killpg(process.pid, signal.SIGKILL)

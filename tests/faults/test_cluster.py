@@ -1,0 +1,313 @@
+"""Bad days on the real cluster: what dies, comes back; nothing is lost, nothing is there twice.
+
+What Airflow is not needed for is tried with a pod of the step by itself, of the same specification.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, kubectl, run
+from tests.e2e.cluster import ids, log, make, pods, query, runs, served, stand_in, stored, until
+
+FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"
+THROTTLED = {"status": 429, "headers": {"Retry-After": "30"}}  # keeps fetch waiting in the middle of its work
+RUNS = f"/api/v2/dags/{DAG}/dagRuns"
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+# A step by itself
+
+
+def bare_pod(step: str, **env: str) -> str:
+    """Start a step's pod without Airflow, with what is different in its environment; return its name."""
+    spec = pods(step)[-1]["spec"]
+    [container] = spec["containers"]
+    kept = [variable for variable in container["env"] if variable["name"] not in env]
+    container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
+    del spec["nodeName"]
+    body = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
+    # The label opens the network policies.
+    metadata = {"generateName": "bare-", "namespace": TASKS, "labels": {"task_id": step}}
+    return kubectl("create", "-o", "name", "-f", "-", stdin=json.dumps(body | {"metadata": metadata})).strip()
+
+
+def end_of(pod: str, seconds: float = 120) -> tuple[int, str]:
+    """Wait for a pod's end; return its exit code and its last line."""
+
+    def code() -> str:
+        state = "{.status.containerStatuses[0].state.terminated.exitCode}"
+        return kubectl("get", pod, "-n", TASKS, "-o", f"jsonpath={state}")
+
+    found = until(code, seconds, f"{pod} has not ended")
+    return int(found), kubectl("logs", pod, "-n", TASKS).splitlines()[-1]
+
+
+def running(pod: str) -> bool:
+    return kubectl("get", pod, "-n", TASKS, "-o", "jsonpath={.status.phase}") == "Running"
+
+
+def superuser(statement: str) -> None:
+    """What only an administrator can do to PostgreSQL."""
+    kubectl(
+        "exec",
+        "-n",
+        AIRFLOW,
+        "postgres-1",
+        "-c",
+        "postgres",
+        "--",
+        "psql",
+        "-X",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "launches",
+        "-c",
+        statement,
+    )
+
+
+def tables() -> tuple[Any, ...]:
+    """Return what the steps have written, but for when."""
+    changes = query("SELECT launch_id, field, old_value, new_value FROM launch_changes ORDER BY id")
+    return stored(), ids(), changes, query("SELECT launch_id, message_id FROM notifications ORDER BY id")
+
+
+def database_is_back() -> None:
+    kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=3m")
+
+
+# Runs of the DAG
+
+
+def trigger(call: Api) -> str:
+    """Start a run and return its id."""
+    run_id: str = call("POST", RUNS, {"logical_date": None})["dag_run_id"]
+    return run_id
+
+
+def state(call: Api, run_id: str, task: str = "") -> str | None:
+    path = f"{RUNS}/{run_id}" + (f"/taskInstances/{task}" if task else "")
+    found: str | None = call("GET", path)["state"]
+    return found
+
+
+def retry_now(call: Api, run_id: str, task: str) -> None:
+    """Do at once what Airflow would do some minutes later."""
+    body = {
+        "dry_run": False,
+        "dag_run_id": run_id,
+        "task_ids": [task],
+        "only_failed": False,
+        "include_downstream": True,
+    }
+    call("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", body)
+
+
+def wait_for(call: Api, run_id: str, wanted: str, seconds: float = 180) -> None:
+    until(
+        lambda: state(call, run_id) == wanted, seconds, f"{run_id} is not {wanted}: {call('GET', f'{RUNS}/{run_id}')}"
+    )
+
+
+def hold_fetch(call: Api) -> str:
+    """Start a run and return when its fetch waits in the middle of its work, as a throttled one does."""
+    stand_in("launch-library", orders={"faults": [THROTTLED]})
+    before = {pod["metadata"]["name"] for pod in pods(FETCH)}
+    run_id = trigger(call)
+
+    def waits() -> bool:
+        new = [pod for pod in pods(FETCH) if pod["metadata"]["name"] not in before]
+        return bool(new) and new[-1]["status"]["phase"] == "Running" and "Throttled" in log(FETCH)
+
+    until(waits, 120, "fetch does not wait")
+    return run_id
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Leave no order to the stand-ins, and nothing that a run would meet."""
+    yield
+    for name in ("launch-library", "discord"):
+        stand_in(name, orders={"faults": []})
+
+
+# The database
+
+
+def test_postgresql_dies_while_fetch_writes() -> None:
+    before = tables()
+    stand_in("launch-library", orders={"scenario": "slipped" if before[0] == served() else "upcoming"})
+    # Somebody's lock stops fetch in the middle of its transaction.
+    lock = "BEGIN; LOCK TABLE launch_changes IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(15); ROLLBACK;"
+    with ThreadPoolExecutor() as pool:
+        pool.submit(make, "psql", stdin=lock)
+        time.sleep(3)
+        pod = bare_pod(FETCH)
+        blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'launch_fetch'"
+        until(lambda: query(blocked), 30, "fetch is not blocked")
+        kubectl("delete", "pod", "postgres-1", "-n", AIRFLOW, "--grace-period=0", "--force")
+        code, last = end_of(pod)
+    assert (code, "the next try starts from the beginning" in last) == (75, True), last
+    database_is_back()
+    assert tables() == before
+    assert end_of(bare_pod(FETCH))[0] == 0
+    assert stored() == served()
+
+
+def test_postgresql_is_not_there_when_a_step_starts() -> None:
+    before = tables()
+    kubectl("delete", "pod", "postgres-1", "-n", AIRFLOW, "--grace-period=0", "--force")
+    started = [bare_pod(step) for step in ("initialize_schema", FETCH)]
+    assert [end_of(pod)[0] for pod in started] == [0, 0]
+    assert "Waiting for PostgreSQL" in "".join(kubectl("logs", pod, "-n", TASKS) for pod in started)
+    database_is_back()
+    assert tables() == before
+
+
+def test_postgresql_does_not_come() -> None:
+    code, last = end_of(bare_pod(FETCH, PGHOST="192.0.2.1", DATABASE_WAIT_SECONDS="5"))
+    assert code == 75
+    assert "PostgreSQL did not answer within 5 s" in last
+
+
+def test_a_standby_is_read_only() -> None:
+    before = tables()
+    kubectl("patch", "cluster", "postgres", "-n", AIRFLOW, "--type=merge", "-p", '{"spec": {"instances": 2}}')
+    try:
+        ready = "{.status.readyInstances}"
+        until(
+            lambda: kubectl("get", "cluster", "postgres", "-n", AIRFLOW, "-o", f"jsonpath={ready}") == "2",
+            240,
+            "no standby",
+        )
+        for step in ("initialize_schema", FETCH, NOTIFY):
+            code, last = end_of(bare_pod(step, PGHOST=f"postgres-ro.{AIRFLOW}.svc"))
+            if step != "initialize_schema":  # which finds the schema as it should be, and has nothing to write
+                assert (code, "read-only" in last) == (75, True), last
+    finally:
+        kubectl("patch", "cluster", "postgres", "-n", AIRFLOW, "--type=merge", "-p", '{"spec": {"instances": 1}}')
+    assert tables() == before
+
+
+def test_a_connection_limit_is_reached() -> None:
+    before = tables()
+    superuser("ALTER ROLE launch_fetch CONNECTION LIMIT 0")
+    try:
+        code, last = end_of(bare_pod(FETCH, DATABASE_WAIT_SECONDS="3"))
+        assert (code, "too many connections" in last) == (75, True), last
+    finally:
+        superuser("ALTER ROLE launch_fetch CONNECTION LIMIT -1")
+    assert end_of(bare_pod(FETCH))[0] == 0
+    assert tables() == before
+
+
+# Airflow
+
+
+def test_the_scheduler_dies_while_a_task_runs() -> None:
+    before, asked = tables(), stand_in("launch-library")["requests"]
+    with Api() as call:
+        run_id = hold_fetch(call)
+    kubectl("delete", "pod", "airflow-scheduler-0", "-n", AIRFLOW, "--grace-period=0", "--force")
+    kubectl("rollout", "status", "statefulset/airflow-scheduler", "-n", AIRFLOW, "--timeout=3m")
+    with Api() as call:
+        wait_for(call, run_id, "success", 900)
+    assert tables() == before
+    print(stand_in("launch-library")["requests"][len(asked) :], [p["metadata"]["name"] for p in pods(FETCH)[-2:]])
+
+
+def test_api_server_and_dag_processor_die_while_a_task_runs() -> None:
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+    for component in ("api-server", "dag-processor"):
+        kubectl("delete", "pods", "-n", AIRFLOW, "-l", f"component={component}", "--grace-period=0", "--force")
+    for workload in ("deployment/airflow-api-server", "deployment/airflow-dag-processor"):
+        kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=3m")
+    with Api() as call:
+        wait_for(call, run_id, "success")
+        instances = call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]
+    assert {instance["try_number"] for instance in instances} == {1}
+    assert tables() == before
+
+
+def test_two_runs_at_once_queue() -> None:
+    before = tables()
+    with Api() as call:
+        first, second = trigger(call), trigger(call)
+        seen = set()
+        deadline = time.monotonic() + 180
+        while (states := (state(call, first), state(call, second))) != ("success", "success"):
+            seen.add(states)
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    assert ("running", "running") not in seen
+    assert ("running", "queued") in seen
+    assert tables() == before
+
+
+def test_a_run_that_is_marked_failed_is_stopped() -> None:
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+        pod = pods(FETCH)[-1]["metadata"]["name"]
+        call("PATCH", f"{RUNS}/{run_id}", {"state": "failed"})
+        gone = ("get", "pod", pod, "-n", TASKS, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+        until(lambda: kubectl(*gone) != "Running", 60, f"{pod} still runs")
+    assert tables() == before
+
+
+# The node
+
+
+def test_the_node_restarts_in_the_middle_of_a_run() -> None:
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+        history = runs(call)
+    run("docker", "restart", NODE)
+    until(lambda: kubectl("get", "nodes", "--request-timeout=5s", check=False), 120, "no API server of Kubernetes")
+    database_is_back()
+    for workload in ("deployment/airflow-api-server", "statefulset/airflow-scheduler"):
+        kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=5m")
+    with Api() as call:
+        wait_for(call, run_id, "success", 900)
+        assert runs(call) == history
+    assert tables()[:2] == before[:2]
+
+
+# The two services, once more through the real pods: status, body, the step's exit code
+
+BAD_PAGES: dict[str, tuple[dict[str, Any], int]] = {
+    "throttled": ({"status": 429, "body": {"detail": "Request was throttled. Expected available in 625 seconds."}}, 75),
+    "throttled, as a page": ({"status": 429, "headers": {"Retry-After": "1800"}, "body": "<h1>Too many</h1>"}, 75),
+    "5xx": ({"status": 500, "body": "<h1>Server Error (500)</h1>"}, 75),
+    "away": ({"status": 503}, 75),
+    "no answer": ({"status": 0}, 75),
+    "HTML": ({"status": 200, "body": "<html><body>Welcome</body></html>"}, 65),
+    "an empty object": ({"status": 200, "body": {}}, 65),
+    "nothing": ({"status": 200, "body": None}, 65),
+    "a list": ({"status": 200, "body": []}, 65),
+    "no launch that can be read": ({"status": 200, "body": {"results": [1, {}]}}, 65),
+    "half a page": ({"status": 200, "body": '{"results": [{"id": "'}, 65),
+    "token refused": ({"status": 401, "body": {"detail": "Invalid token."}}, 78),
+    "moved": ({"status": 301, "headers": {"Location": "/elsewhere"}}, 78),
+    "not there": ({"status": 404, "body": {"detail": "Not found."}}, 78),
+}
+
+
+@pytest.mark.parametrize("answer", BAD_PAGES)
+def test_a_bad_answer_of_the_launch_library(answer: str) -> None:
+    before = tables()
+    fault, wanted = BAD_PAGES[answer]
+    stand_in("launch-library", orders={"faults": [fault]})
+    code, last = end_of(bare_pod(FETCH))
+    assert code == wanted, last
+    assert last.partition(" ")[2].startswith("ERROR ")
+    assert tables() == before
