@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OFFLINE := k8s/offline
+SYFT := $(or $(shell command -v syft),$(BIN)/syft)
 
 .PHONY: help
 help:  ## List the targets
@@ -106,6 +107,17 @@ audit: .venv/installed  ## Ask OSV for the known vulnerabilities of every Python
 	    *) echo "$$file could not be audited: $$(echo "$$said" | tail -n 1)"; exit 1 ;; \
 	  esac; \
 	done; exit $${failed:-0}
+
+.PHONY: sbom
+sbom: images $(SYFT)  ## List what is in each task image, Debian's and Python's packages, as CycloneDX in artifacts/sbom
+	@for image in $$(k8s/images | sed '/AIRFLOW/d; s/.*=//'); do \
+	  name=$${image##*/} && sbom=artifacts/sbom/$${name%%:*}.json && \
+	  $(SYFT) scan --quiet "docker:$$image" -o "cyclonedx-json=$$sbom" && echo "$$sbom" || exit; \
+	done
+
+# Where there is no syft on PATH, Go makes one, once, in some minutes.
+$(BIN)/syft: .venv/installed
+	GOBIN='$(CURDIR)/$(BIN)' CGO_ENABLED=0 go install github.com/anchore/syft/cmd/syft@v1.57.0
 
 .PHONY: clean
 clean:  ## Remove the virtual environment and every cache

@@ -63,6 +63,12 @@ def sources(task: str) -> set[str]:
     return {str(path.relative_to(folder)) for path in files}
 
 
+def locked(task: str) -> set[tuple[str, str]]:
+    """Return the names and versions of a task's requirements."""
+    text = (ROOT / "tasks" / task / "requirements.txt").read_text()
+    return set(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+
+
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """The images by task, built if they are not there yet."""
@@ -227,8 +233,7 @@ def test_the_folder_holds_the_package_and_its_bytecode_alone(images: dict[str, s
 def test_the_environment_holds_what_is_locked_and_no_installer(images: dict[str, str], task: str) -> None:
     found = inside(images[task], "find", "/venv", "-name", "*.dist-info").splitlines()
     installed = {tuple(Path(path).stem.replace("_", "-").rsplit("-", 1)) for path in found}
-    locked = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "tasks" / task / "requirements.txt").read_text(), re.MULTILINE)
-    assert installed == set(locked)
+    assert installed == locked(task)
     assert "pip" not in inside(images[task], "ls", "/venv/bin")
 
 
@@ -244,6 +249,26 @@ def test_nothing_is_compiled_at_the_start(images: dict[str, str], task: str) -> 
     loaded = re.findall(r"^# code object from '?([^'\n]+)", result.stderr, re.MULTILINE)
     assert any(f"/app/{task}/" in path for path in loaded)
     assert [path for path in loaded if not path.endswith(".pyc")] == []
+
+
+def test_the_sboms_name_every_locked_package_and_all_of_debians(images: dict[str, str]) -> None:
+    if not (shutil.which("syft") or (ROOT / ".venv" / "bin" / "syft").exists()):
+        pytest.skip("no syft here: make sbom makes one, in some minutes")
+    made = run("make", "-C", ROOT, "-o", ".venv/installed", "sbom")
+    assert made.returncode == 0, made.stderr
+    for task in TASKS:
+        name, _, tag = images[task].rpartition("/")[2].partition(":")
+        sbom = json.loads((ROOT / "artifacts" / "sbom" / f"{name}.json").read_text())
+        assert sbom["bomFormat"] == "CycloneDX"
+        assert sbom["metadata"]["component"]["version"] == tag
+        found: dict[str, set[tuple[str, str]]] = {"pypi": set(), "deb": set()}
+        for component in sbom["components"]:
+            if match := re.match("pkg:(pypi|deb)/", component.get("purl", "")):
+                found[match[1]].add((component["name"], component["version"]))
+        assert locked(task) <= found["pypi"]
+        packages = inside(images[task], "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
+        assert found["deb"] == {tuple(line.split()) for line in packages.splitlines()}
+        assert {"libc6", "openssl"} <= dict(found["deb"]).keys()
 
 
 # That they run
