@@ -12,16 +12,20 @@ from alembic.script import ScriptDirectory
 from init_schema import database
 from init_schema.database import BAD_CONFIGURATION, Failure
 
+TABLES = "rocket_launches, launch_changes, fetches, notifications, alembic_version"
+
 # What the other steps' roles need, and no more. A role that does not exist is passed over: on a database with
 # one user, the owner runs everything.
 GRANTS = {
     "launch_fetch": (
+        # UPDATE of every column: LOCK TABLE asks for it.
         "GRANT SELECT, INSERT, UPDATE ON rocket_launches TO launch_fetch",
         "GRANT SELECT, INSERT ON launch_changes, fetches TO launch_fetch",
     ),
     "launch_notify": (
         "GRANT SELECT ON rocket_launches TO launch_notify",
-        "GRANT SELECT, INSERT, UPDATE ON notifications TO launch_notify",
+        "GRANT SELECT, INSERT ON notifications TO launch_notify",
+        "GRANT UPDATE (message_id, facts, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
     ),
 }
 
@@ -71,8 +75,8 @@ def migrate(target: str) -> None:
 
 
 def grant(connection: sqlalchemy.Connection) -> None:
-    """Give the roles of the other steps their rights."""
+    """Give the roles of the other steps exactly their rights: what an earlier image or a person added is taken back."""
     for role, statements in GRANTS.items():
         if connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).first():
-            for statement in statements:
+            for statement in (f"REVOKE ALL ON {TABLES} FROM {role}", *statements):
                 connection.exec_driver_sql(statement)
