@@ -902,3 +902,65 @@ def test_over_the_recorded_weeks_each_launch_has_one_message_that_is_kept_up_to_
         words = {"Go": "Go for launch", "Success": "Launch successful", "Failure": "Launch failed"}
         assert shown["Status"] == words.get(status, shown["Status"])
         assert embed.get("image", {}).get("url") == image_url
+
+
+# Whatever Discord answers, or who answers for it
+
+
+HOSTILE = "x\n2026-11-24T07:00:00Z INFO forged\r\x1b[2J\x9b31m\u2028\u2029\x85\x0b\u202e\0\x7f @everyone"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": HOSTILE, "code": 50035, "errors": {HOSTILE: [HOSTILE]}},
+        {"message": HOSTILE, "code": HOSTILE, "retry_after": HOSTILE},
+        HOSTILE,
+        [HOSTILE],
+        b'{"code": Infinity, "retry_after": Infinity}',
+        b'{"code": 1' + b"0" * 400 + b', "retry_after": 1' + b"0" * 400 + b"}",
+        b'{"code": 1' + b"0" * 5000 + b', "retry_after": 1' + b"0" * 5000 + b"}",
+        b'{"code": ' + b"[" * 100_000,
+        b"\xff\xfe\0",
+    ],
+    ids=lambda body: repr(body)[:30],
+)
+def test_a_hostile_answer_is_one_harmless_line(
+    database: Database, discord: Watched, status: int, body: bytes | str | dict[str, Any] | list[Any]
+) -> None:
+    add(database, "soon", SOON)
+    discord.faults = 9 * [Answer(status, body)]
+    result = run(database, discord.webhook_url)
+    assert result.code in (65, 75, 78)
+    assert len(result.lines) == 1
+    assert result.last.isprintable()
+    assert result.last.startswith("ERROR ")
+
+
+@pytest.mark.parametrize(
+    "message_id",
+    [HOSTILE, "", "a\0b", "../../9/other-token", "1?thread_id=2", "1\n", "9" * 10_000, None, {"a": 1}, [1], True, 1.5],
+    ids=lambda message_id: repr(message_id)[:30],
+)
+def test_an_id_that_is_none_is_not_kept(database: Database, discord: Watched, message_id: object) -> None:
+    add(database, "soon", SOON)
+    discord.faults = [Answer(200, {"id": message_id})]
+    result = run(database, discord.webhook_url)
+    assert (result.code, len(result.lines)) == (75, 1)
+    assert "answered without its id" in result.last
+    assert database.query("SELECT message_id FROM notifications") == [(None,)]
+    assert attempted(database) == [True]
+
+
+def test_a_reason_that_echoes_the_address_tells_no_secret(database: Database) -> None:
+    add(database, "soon", SOON)
+
+    def echo(connection: socket.socket) -> None:
+        reason = f"No {TOKEN} \x1b[2J".encode()
+        connection.sendall(b"HTTP/1.1 400 " + reason + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with raw_server(echo) as url:
+        result = run(database, url)  # which looks for the token
+    assert result.code == 65
+    assert result.last.isprintable()

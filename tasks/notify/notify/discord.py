@@ -64,8 +64,9 @@ class Webhook:
         """Post and return the message's id. Raises Refused, or Unanswered where it may have been posted."""
         # Without `wait`, Discord answers before it has saved the message, and gives no id.
         response = self._send("POST", self._url, {"wait": "true"} | self._thread, message)
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            return str(response.json()["id"])
+        message_id = content(response).get("id")
+        if isinstance(message_id, str) and re.fullmatch("[0-9]{1,20}", message_id):  # it becomes part of an address
+            return message_id
         raise Unanswered(
             TRY_LATER, "Discord took the message and answered without its id. The next run sends it again."
         )
@@ -121,11 +122,12 @@ class Webhook:
 
     def _judge(self, response: requests.Response) -> None:
         """Raise what an error means; return for a message that is no longer there."""
-        code, said = 0, response.reason or ""
-        with contextlib.suppress(ValueError, AttributeError, TypeError):
-            body = response.json()
-            code, said = int(body.get("code", 0)), json.dumps(body).replace(self._token, "…")[:300]
-        status = response.status_code
+        body, said = content(response), response.reason or ""
+        if body:
+            with contextlib.suppress(RecursionError):
+                said = json.dumps(body)
+        said = said.replace(self._token, "…")[:300]
+        status, code = response.status_code, body.get("code")
         if status == 404 and code == UNKNOWN_MESSAGE:
             return
         if status >= 500:
@@ -144,13 +146,21 @@ class Webhook:
         raise Refused(BAD_INPUT, f"Discord refuses the message (HTTP {status}, {said}): please report this.")
 
 
+def content(response: requests.Response) -> dict[str, Any]:
+    """Return the object in an answer; an empty one where there is none."""
+    with contextlib.suppress(ValueError, RecursionError):  # ValueError: no JSON, or a number of thousands of digits
+        body = response.json()
+        return body if isinstance(body, dict) else {}
+    return {}
+
+
 def retry_after(response: requests.Response) -> float:
     """Return the seconds to wait: by the body, else the header. Cloudflare's 429 is HTML and may have neither."""
     seconds = -1.0
     with contextlib.suppress(ValueError):
         seconds = float(response.headers.get("Retry-After", ""))
-    with contextlib.suppress(ValueError, LookupError, TypeError):
-        seconds = float(response.json()["retry_after"])
+    with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+        seconds = float(content(response)["retry_after"])
     return seconds if seconds >= 0 else THROTTLE_SECONDS + 1  # also of NaN
 
 
