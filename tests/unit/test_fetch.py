@@ -956,7 +956,7 @@ def test_the_token_is_sent_and_never_logged(database: Database, httpserver: HTTP
     results = [fetch(LAUNCH_LIBRARY_TOKEN="s3cret", LAUNCH_LIBRARY_PAGES="all")]
     assert [request.headers["Authorization"] for request, _ in httpserver.log] == 2 * ["Token s3cret"]
     httpserver.clear()
-    httpserver.expect_request(UPCOMING).respond_with_json({"detail": "Invalid token."}, 401)
+    httpserver.expect_request(UPCOMING).respond_with_json({"detail": "Invalid: Token s3cret"}, 401)
     results.append(fetch(LAUNCH_LIBRARY_TOKEN="s3cret"))
     assert [result.code for result in results] == [0, 78]
     assert "s3cret" not in str(results) + str(database.tables())

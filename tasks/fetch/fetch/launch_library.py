@@ -212,14 +212,16 @@ def refuse(response: requests.Response, body: bytes) -> NoReturn:
     said = f"{response.status_code} {response.reason or ''}".strip()
     with contextlib.suppress(ValueError, AttributeError, RecursionError):
         said += f", {json.loads(body).get('detail') or json.loads(body)}"[:200]
+    if target := response.headers.get("Location"):
+        said += f", moved to {target}"
+    if key := response.request.headers.get("Authorization"):  # which a proxy may echo
+        said = said.replace(str(key).removeprefix("Token "), "…")
     if response.status_code >= 500 or response.status_code == 408:
         raise Failure(TRY_LATER, f"The Launch Library has a problem ({said}): nothing was stored; try again later.")
     advice = {
         401: "set LAUNCH_LIBRARY_TOKEN to a valid key, or leave it empty",
         403: "set LAUNCH_LIBRARY_TOKEN to a valid key, or leave it empty",
     }.get(response.status_code, "check LAUNCH_LIBRARY_URL")
-    if target := response.headers.get("Location"):
-        said += f", moved to {target}"
     raise Failure(BAD_CONFIGURATION, f"The Launch Library refuses {response.url} ({said}): {advice}.")
 
 
