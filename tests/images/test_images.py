@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -249,6 +250,55 @@ def test_nothing_is_compiled_at_the_start(images: dict[str, str], task: str) -> 
     loaded = re.findall(r"^# code object from '?([^'\n]+)", result.stderr, re.MULTILINE)
     assert any(f"/app/{task}/" in path for path in loaded)
     assert [path for path in loaded if not path.endswith(".pyc")] == []
+
+
+def added(image: str, folder: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield each file that any of our layers adds to the base, also one that a later layer removes again."""
+    assert run("docker", "save", "--output", folder / "image.tar", image).returncode == 0
+    [inspected] = json.loads(run("docker", "image", "inspect", BASE).stdout)
+    with tarfile.open(folder / "image.tar") as saved:
+
+        def member(name: str) -> IO[bytes]:
+            file = saved.extractfile(name)
+            assert file
+            return file
+
+        [manifest] = json.loads(member("manifest.json").read())
+        for name in manifest["Layers"][len(inspected["RootFS"]["Layers"]) :]:
+            with tarfile.open(fileobj=member(name)) as layer:
+                for file in layer:
+                    content = layer.extractfile(file) if file.isfile() else None
+                    yield file, content.read() if content else b""
+
+
+@each_task
+def test_the_layers_add_nothing_but_the_step(images: dict[str, str], task: str, tmp_path: Path) -> None:
+    files = list(added(images[task], tmp_path))
+    assert len(files) > 100
+    # The bytecode is that of Python's own library, made once for all starts.
+    ours = re.compile(r"(app|venv)(/|$)|usr/(local/)?lib/python3[^ ]*/__pycache__/[^/]+\.pyc$")
+    stray = [file.name for file, _ in files if not file.isdir() and not ours.match(file.name)]
+    assert stray == []
+    assert [file.name for file, _ in files if file.mode & 0o6000] == []  # setuid, setgid
+    names = {Path(file.name).name for file, _ in files}
+    assert not {name for name in names if name.startswith((".env", ".git-", ".netrc", ".pypirc", "pip.conf", "id_"))}
+    assert not names & {"pip", "uv", "gcc", "cc", "make", "git", "curl"}
+    assert [file.name for file, content in files if re.search(rb"PRIVATE KEY-----|/api/webhooks/\d{17}", content)] == []
+
+
+@each_task
+def test_the_build_leaves_nothing_but_two_variables(images: dict[str, str], task: str) -> None:
+    def inspect(image: str) -> tuple[set[str], list[str]]:
+        [inspected] = json.loads(run("docker", "image", "inspect", image).stdout)
+        history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout.splitlines()
+        return {variable.partition("=")[0] for variable in inspected["Config"].get("Env") or []}, history
+
+    (base_variables, base_history), (variables, history) = inspect(BASE), inspect(images[task])
+    assert variables - base_variables == {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    own = history[: len(history) - len(base_history)]
+    assert history[len(own) :] == base_history
+    assert own[-1].startswith("COPY /venv")
+    assert [line for line in own if re.search(r"(?i)arg |\|\d|password|token|secret|webhook|://", line)] == []
 
 
 def test_the_sboms_name_every_locked_package_and_all_of_debians(images: dict[str, str]) -> None:
