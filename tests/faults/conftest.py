@@ -19,7 +19,13 @@ INTERRUPTED = {"cluster": 8, "images": 2, "operator": 2, "database": 5, "airflow
 
 @pytest.fixture(scope="session")
 def cluster(programs: None) -> Iterator[None]:  # noqa: ARG001  # a fixture is its argument's name
-    """Make the cluster anew by a `make up` that is killed in every phase, and delete it afterwards."""
+    """Make the cluster anew by a `make up` that is killed in every phase, and delete it afterwards.
+
+    KEEP_CLUSTER=yes takes the one that is there, for whoever works on a test.
+    """
+    if os.environ.get("KEEP_CLUSTER"):
+        yield
+        return
     assert make("down")[0] == 0
     for phase, seconds in INTERRUPTED.items():
         kill_up_in(phase, seconds)
