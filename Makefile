@@ -22,6 +22,10 @@ test: .venv/installed  ## Run the tests; what cannot run here says why
 e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it with a real browser
 	$(BIN)/python -m pytest -x -s tests/e2e $(ARGS)
 
+.PHONY: faults
+faults: .venv/installed  ## Kill the steps, and let the services fail, at random; SEED=… does the same again
+	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
+
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
-"""The cluster that the fault tests need: from nothing, with the stand-ins, as the end-to-end tests have it."""
+"""What the fault tests need: a seed for what is random, and for some a cluster, with the stand-ins, from nothing."""
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -15,6 +16,20 @@ __all__ = ["programs", "pytest_runtest_makereport"]
 
 # Where `make up` is killed, and after how many seconds: in the middle of what the phase does.
 INTERRUPTED = {"cluster": 8, "images": 2, "operator": 2, "database": 5, "airflow": 10}
+
+
+@pytest.fixture(scope="session")
+def seed() -> str:
+    """What is random comes from it: `make faults SEED=…` does the same again."""
+    return os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
+
+
+@pytest.fixture
+def rng(seed: str, request: pytest.FixtureRequest) -> random.Random:
+    """The test's own, so that it does the same alone as after others."""
+    name = request.node.name
+    print(f"\n{name}: SEED={seed}")
+    return random.Random(f"{seed} {name}")
 
 
 @pytest.fixture(scope="session")

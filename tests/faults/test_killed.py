@@ -1,0 +1,349 @@
+"""Each step, killed at a hundred random moments: all of its work is there or none, and the next run completes.
+
+The moments are uniform, from the start of the program or from its connection to the database to a little after its end.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+import pytest
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # it is a class
+
+from demo.postgres import Postgres
+from tests.conftest import ROOT, Database, run_step
+from tests.faults.world import SlowDiscord, World, iso, stored_in
+from tests.standins.launch_library import LaunchLibrary
+from tests.standins.server import Answer
+
+TIMES = 100
+START = datetime(2031, 1, 1, tzinfo=UTC)
+TWICE = "did not learn if it arrived: it may now be there twice"
+
+both = pytest.mark.parametrize("since", ["its start", "its connection"])
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def cursor(postgres: Postgres) -> Iterator[Cursor]:
+    """The superuser's, connected all the time: it sees others come and go within a millisecond."""
+    with contextlib.closing(postgres.superuser("postgres")) as connection:
+        connection.autocommit = True
+        yield connection.cursor()
+
+
+class Killer:
+    """Starts a step again and again, and kills it at a random moment."""
+
+    def __init__(self, database: Database, step: str, since: str, rng: random.Random, cursor: Cursor) -> None:
+        self.database, self.step, self.since, self._rng, self._cursor = database, step, since, rng, cursor
+        self._undisturbed: deque[float] = deque(maxlen=5)
+        self.hits: Counter[str] = Counter()
+
+    def backends(self) -> int:
+        """Count the step's connections, as PostgreSQL knows them."""
+        statement = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename <> 'postgres'"
+        self._cursor.execute(statement, [self.database.name])
+        return self._cursor.rowcount
+
+    def run(self, env: dict[str, str], *arguments: str, kill_after: float | None = None) -> None:
+        """Run the step, and wait until nothing of it is left."""
+        with subprocess.Popen(
+            [sys.executable, "-m", self.step, *arguments],
+            cwd=ROOT / "tasks" / self.step,
+            env=self.database.env(self.step) | {"PATH": os.environ["PATH"]} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            if self.since == "its connection":
+                until(lambda: self.backends() or process.poll() is not None)
+            began = time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(kill_after)
+            process.kill()
+            ran = time.monotonic() - began
+            output, _ = process.communicate()
+        assert "Traceback" not in output, output
+        if process.returncode != -signal.SIGKILL:
+            self.hits["had ended"] += 1
+            self._undisturbed.append(ran)  # how long it takes is measured all the time: the machine has other work
+        # Its connection and its request outlive it by a moment.
+        time.sleep(0.01)
+        until(lambda: not self.backends())
+        until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
+
+    def measure(self, env: dict[str, str], *arguments: str) -> None:
+        """Run it undisturbed, to know how long that takes."""
+        self.run(env, *arguments)
+        self.hits.clear()
+
+    def kill(self, env: dict[str, str], *arguments: str) -> None:
+        """Run it and kill it at a random moment."""
+        seconds = self._rng.uniform(0, 1.1 * median(self._undisturbed))
+        self.run(env, *arguments, kill_after=seconds)
+
+    def report(self, *expected: str) -> None:
+        """Say what was hit. What was not hit was not tested, so that is a failure."""
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(self.hits.items()))
+        print(f"{self.step}, killed {TIMES} times within {median(self._undisturbed):.2f} s of {self.since}: {counts}")
+        assert all(self.hits[what] for what in expected), self.hits
+
+
+@both
+def test_fetch_stores_a_page_or_nothing(database: Database, rng: random.Random, cursor: Cursor, since: str) -> None:
+    world, killer = World(rng, START), Killer(database, "fetch", since, rng, cursor)
+    with LaunchLibrary() as library:
+
+        def turn() -> dict[str, str]:
+            world.now += timedelta(hours=1)
+            world.turn()
+            library.page = world.page()
+            return {"LAUNCH_LIBRARY_URL": library.upcoming_url, "NOW": iso(world.now)}
+
+        for _ in range(3):
+            killer.measure(turn())
+            world.store(world.now)
+        for _ in range(TIMES):
+            env = turn()
+            before, asked = database.tables(), len(library.requests)
+            killer.kill(env)
+            killer.hits["had asked"] += len(library.requests) > asked
+            if database.tables() == before:
+                killer.hits["before"] += 1
+            else:
+                killer.hits["after"] += 1
+                world.store(world.now)
+                assert stored_in(database) == world.tables()
+            again = iso(world.now + timedelta(minutes=1))
+            assert run_step("fetch", database.env("fetch") | env | {"NOW": again}).code == 0
+            world.store(world.now + timedelta(minutes=1))
+            assert stored_in(database) == world.tables()
+    killer.report("before", "after", "had asked")
+
+
+def test_fetch_records_a_failed_request_or_not_and_touches_no_launch(
+    database: Database, rng: random.Random, cursor: Cursor
+) -> None:
+    world, killer = World(rng, START), Killer(database, "fetch", "its connection", rng, cursor)
+    with LaunchLibrary() as library:
+        library.page = world.page()
+        env = {"LAUNCH_LIBRARY_URL": library.upcoming_url, "NOW": iso(world.now)}
+        assert run_step("fetch", database.env("fetch") | env).code == 0
+        world.store(world.now)
+        failures = [Answer(500, "<html>"), Answer(200, {}), Answer(429, {"detail": ""}, {"Retry-After": "3600"})]
+        for number in range(TIMES + 3):
+            fault = failures[number % 3]
+            library.faults = [fault]
+            if number < 3:
+                killer.measure(env)
+                world.fail(fault.status)
+                continue
+            killer.kill(env)
+            after = len(database.query("SELECT 1 FROM fetches")) > len(world.fetches)
+            killer.hits["after" if after else "before"] += 1
+            if after:
+                world.fail(fault.status)
+            assert stored_in(database) == world.tables()
+        library.faults = []
+        assert run_step("fetch", database.env("fetch") | env).code == 0
+        world.store(world.now)
+        assert stored_in(database) == world.tables()
+    killer.report("before", "after")
+
+
+def schema(database: Database) -> list[str]:
+    """Return the schema with its owners and rights as pg_dump writes it, and its revision."""
+    server = database.server
+    program = [str(server._server.bin_path / "pg_dump"), "-h", str(server._data), "-p", str(server.port)]
+    command = [*program, "-U", "postgres", "--schema-only", database.name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if "restrict " not in line]  # a token, new each time
+    return lines + [number for (number,) in database.query("SELECT version_num FROM alembic_version")]
+
+
+def kept(database: Database) -> list[Any]:
+    """Return what a revision must keep of another's launches."""
+    if not database.query("SELECT 1 FROM pg_tables WHERE tablename = 'rocket_launches'"):
+        return []
+    return database.query("SELECT id, launch_id, name, net::timestamp, details::jsonb FROM rocket_launches ORDER BY id")
+
+
+@both
+def test_init_schema_moves_all_the_way_or_not_at_all(
+    empty_database: Database, rng: random.Random, cursor: Cursor, since: str
+) -> None:
+    database, killer, schemas = empty_database, Killer(empty_database, "init_schema", since, rng, cursor), {}
+    assert database.run("init_schema").code == 0  # on the way back it leaves Alembic's own table, empty
+    ways = ["base", "head", "0001", "head"]
+    for to in ways:
+        killer.measure({}, "--to", to)
+        schemas[to] = schema(database)
+    rows: list[Any] = []
+    for here, to in itertools.islice(itertools.pairwise(itertools.cycle(["head", *ways])), TIMES):
+        if here == "head" and not rows:
+            database.query(
+                "INSERT INTO rocket_launches (launch_id, name, net, details) SELECT n, 'Kestrel ' || n, now(), '[1]' "
+                "FROM generate_series(1, 30) AS n"
+            )
+            rows = kept(database)
+        killer.kill({}, "--to", to)
+        now, after = (schema(database), kept(database)), (schemas[to], [] if to == "base" else rows)
+        killer.hits["before" if now == (schemas[here], rows) else "after"] += 1
+        assert now in ((schemas[here], rows), after)
+        assert database.run("init_schema", "--to", to).code == 0
+        assert (schema(database), kept(database)) == after
+        rows = after[1]
+    killer.report("before", "after")
+
+
+@pytest.fixture
+def discord() -> Iterator[SlowDiscord]:
+    with SlowDiscord() as standin:
+        standin.delay = 0.05  # as far away as the real one
+        yield standin
+
+
+class Announcer:
+    """Launches to announce, one after the other, each the next when its time comes."""
+
+    def __init__(self, database: Database, discord: SlowDiscord) -> None:
+        self.database, self.discord = database, discord
+        self.now, self.name = START, ""
+
+    def add(self) -> None:
+        """Store a launch, which is the next."""
+        self.now += timedelta(days=1)
+        self.name = f"Kestrel at {iso(self.now)}"
+        details = json.dumps({"mission": {"description": self.name}})
+        self.database.query(
+            "INSERT INTO rocket_launches (launch_id, name, net, net_precision, status, details, last_seen_at) "
+            "VALUES (%s, %s, %s, 'minute', 'Go', %s, %s)",
+            *(self.name, self.name, self.now + timedelta(hours=1), details, self.now),
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"DISCORD_WEBHOOK_URL": self.discord.webhook_url, "NOW": iso(self.now)}
+
+    def messages(self) -> int:
+        """Count the messages of the launch."""
+        return sum(
+            self.name == message.body["embeds"][0]["title"].replace("\\", "") for message in self.discord.messages
+        )
+
+    def until_quiet(self) -> list[str]:
+        """Run the step until there is nothing more to say; return what it logged."""
+        lines = []
+        for _ in range(3):
+            result = run_step("notify", self.database.env("notify") | self.env)
+            lines += result.lines
+            if result.code == 99:
+                return lines
+            assert result.code == 0, result
+        raise AssertionError(lines)
+
+    def known(self) -> str:
+        """Return what the database knows about the launch's message."""
+        statement = "SELECT message_id, attempted_at FROM notifications WHERE launch_id = %s"
+        match self.database.query(statement, self.name):
+            case []:
+                return "nothing"
+            case [(str(message_id), None)]:
+                assert message_id in [message.id for message in self.discord.messages]
+                return "posted"
+            case [(None, datetime())]:
+                return "attempted"
+        raise AssertionError("no such state")
+
+
+@both
+def test_notify_posts_a_second_message_only_where_an_answer_was_lost_and_says_so(
+    database: Database, discord: SlowDiscord, rng: random.Random, cursor: Cursor, since: str
+) -> None:
+    killer, launch = Killer(database, "notify", since, rng, cursor), Announcer(database, discord)
+    for _ in range(3):
+        launch.add()
+        killer.measure(launch.env)
+    for _ in range(TIMES):
+        launch.add()
+        killer.kill(launch.env)
+        arrived, known = launch.messages(), launch.known()
+        killer.hits[f"{known} with {arrived} sent"] += 1
+        assert (known, arrived) in (("nothing", 0), ("attempted", 0), ("attempted", 1), ("posted", 1))
+        lines = launch.until_quiet()
+        assert launch.known() == "posted"
+        assert launch.messages() == (2 if (known, arrived) == ("attempted", 1) else 1)
+        said = [line for line in lines if TWICE in line]
+        assert len(said) == (known == "attempted"), lines
+        assert all(launch.name in line for line in said)
+    assert len(discord.messages) == 3 + TIMES + killer.hits["attempted with 1 sent"]
+    killer.report("nothing with 0 sent", "attempted with 1 sent", "posted with 1 sent")
+
+
+def test_notify_edits_and_never_posts_again_for_that(
+    database: Database, discord: SlowDiscord, rng: random.Random, cursor: Cursor
+) -> None:
+    killer, launch = Killer(database, "notify", "its connection", rng, cursor), Announcer(database, discord)
+    launch.add()
+    launch.until_quiet()
+    for number in range(TIMES + 3):
+        name = f"Kestrel {number}"
+        database.query("UPDATE rocket_launches SET name = %s", name)
+        if number < 3:
+            killer.measure(launch.env)
+            continue
+        edits = discord.messages[0].edits
+        killer.kill(launch.env)
+        done = database.query("SELECT 1 FROM notifications WHERE facts->>'name' = %s", name)
+        arrived = discord.messages[0].edits - edits
+        killer.hits[f"{'recorded' if done else 'before the record'} with {arrived} sent"] += 1
+        assert arrived == 1 or not done
+        launch.until_quiet()
+        (message,) = discord.messages
+        assert message.body["embeds"][0]["title"] == name
+        assert message.edits - edits == (1 if done else arrived + 1)
+    killer.report("before the record with 0 sent", "before the record with 1 sent", "recorded with 1 sent")
+
+
+@pytest.mark.parametrize("window", ["before the answer", "before the answer is recorded"])
+def test_notify_killed_in_the_very_window_is_honest_and_posts_again(
+    database: Database, discord: SlowDiscord, window: str
+) -> None:
+    launch = Announcer(database, discord)
+    launch.add()
+    discord.delay = 0.5
+    environment = database.env("notify") | {"PATH": os.environ["PATH"]} | launch.env
+    with (
+        subprocess.Popen([sys.executable, "-m", "notify"], cwd=ROOT / "tasks" / "notify", env=environment) as process,
+        contextlib.closing(database.server.superuser(database.name)) as another,
+    ):
+        until(launch.messages)
+        if window == "before the answer is recorded":
+            another.cursor().execute("LOCK TABLE notifications IN EXCLUSIVE MODE")
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+            until(lambda: database.query(waiting, database.name))
+        process.kill()
+    assert (launch.known(), launch.messages()) == ("attempted", 1)
+    said = [line for line in launch.until_quiet() if TWICE in line]
+    assert len(said) == 1
+    assert launch.name in said[0]
+    assert (launch.known(), launch.messages()) == ("posted", 2)

@@ -1,0 +1,200 @@
+"""Five hundred runs on two services that fail in every way: nothing is lost, told twice, or left over."""
+
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT, Database
+from tests.faults.world import SlowDiscord, SlowLibrary, World, iso, stored_in
+from tests.standins.discord import NO_ANSWER, SERVER_ERROR
+from tests.standins.server import Answer
+
+RUNS = 500
+FAULT_FREE = 3  # at the end
+START = datetime(2031, 1, 1, tzinfo=UTC)
+SHORT, LONG = "Expected available in 1 second.", "Expected available in 3600 seconds."
+WORDS = {"Go": "Go for launch", "TBD": "To be determined", "TBC": "To be confirmed", "Hold": "On hold"}
+
+# A child's ru_maxrss begins with what its parent has, and pytest has much: a small parent, therefore.
+MEASURED = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+class Bad(NamedTuple):
+    """What the Launch Library does in a run, and what should come of it."""
+
+    answers: list[Answer]
+    code: int
+    statuses: list[int | None]  # of the failed requests
+    delay: float = 0
+
+
+def bad_answers(page: bytes) -> dict[str, Bad]:
+    half = page[: len(page) // 2]
+    return {
+        "429 for 0 s": Bad([Answer(429, {"detail": ""}, {"Retry-After": "0"})], 0, [429]),
+        "429 for 1 s": Bad([Answer(429, {"detail": SHORT})], 0, [429]),
+        "429 for an hour": Bad([Answer(429, {"detail": LONG})], 75, [429]),
+        "429 twice": Bad(2 * [Answer(429, {"detail": ""}, {"Retry-After": "0"})], 75, [429, 429]),
+        "429, then 500": Bad([Answer(429, {"detail": ""}, {"Retry-After": "0"}), SERVER_ERROR], 75, [429, 500]),
+        "500": Bad([Answer(500, "<html>Internal Server Error")], 75, [500]),
+        "HTML": Bad([Answer(200, "<html>Be right back")], 65, [200]),
+        "half a page": Bad([Answer(200, half)], 65, [200]),
+        "half a page, then closed": Bad([Answer(200, half, {"Content-Length": str(len(page))})], 75, [None]),
+        "{}": Bad([Answer(200, {})], 65, [200]),
+        "closed": Bad([Answer(0)], 75, [None]),
+        "slow": Bad([], 0, [], delay=0.3),
+    }
+
+
+DISCORD = {
+    "429 for 0.05 s": [Answer(429, {"retry_after": 0.05})],
+    "429 of Cloudflare, twice": 2 * [Answer(429, "<html>Error 1015", {"Retry-After": "0"})],
+    "429 for an hour": [Answer(429, {"retry_after": 3600})],
+    "500": [SERVER_ERROR],
+    "429, then lost": [Answer(429, {"retry_after": 0}), NO_ANSWER],
+    "lost": [NO_ANSWER],
+    "slow": [],
+    "deleted by a person": [],
+}
+
+
+class Soak:
+    """The world, the two services, the database, and what to count."""
+
+    def __init__(
+        self, database: Database, rng: random.Random, library: SlowLibrary, discord: SlowDiscord, folder: Path
+    ) -> None:
+        self.database, self.rng, self.library, self.discord, self.folder = database, rng, library, discord, folder
+        self.world = World(rng, START)
+        self.faults: Counter[str] = Counter()
+        self.codes: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()  # messages that arrived, and whose answers did not
+        self.unknown: set[str] = set()  # launches with such a message, of which no log has told yet
+        self.told_twice = 0
+        self.deleted = 0
+        self.memory: dict[str, list[int]] = {"fetch": [], "notify": []}
+
+    def step(self, name: str, **env: str) -> tuple[int, list[str]]:
+        """Run a step in a process group of its own; return its exit code and its lines."""
+        command = [sys.executable, "-ISc", MEASURED, "-W", "error", "-m", name]
+        env = {"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), "HOME": str(self.folder)} | env
+        with subprocess.Popen(
+            command,
+            cwd=ROOT / "tasks" / name,
+            env=self.database.env(name) | {"NOW": iso(self.world.now)} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            text=True,
+        ) as process:
+            output, _ = process.communicate(timeout=60)
+        *lines, memory = output.splitlines()
+        self.memory[name].append(int(memory))
+        self.codes[f"{name} {process.returncode}"] += 1
+        with pytest.raises(ProcessLookupError):  # no process of its group is left
+            os.killpg(process.pid, 0)
+        return process.returncode, lines
+
+    def run(self, *, faults: bool) -> int | None:
+        """Do what the DAG does: fetch, and notify if that succeeded; return the last exit code."""
+        rng, world, library, discord = self.rng, self.world, self.library, self.discord
+        world.now += timedelta(minutes=rng.randint(20, 100))
+        world.turn()
+        library.page = world.page()
+        fault = bad = None
+        if faults and rng.random() < 0.4:
+            fault, bad = rng.choice(list(bad_answers(library.page).items()))
+            self.faults[f"Launch Library: {fault}"] += 1
+        library.faults, library.delay = (bad.answers.copy(), bad.delay) if bad else ([], 0.0)
+        code, lines = self.step("fetch", LAUNCH_LIBRARY_URL=library.upcoming_url)
+        assert code == (bad.code if bad else 0), (fault, lines)
+        assert not library.faults, fault
+        for status in bad.statuses if bad else []:
+            world.fail(status)
+        if code:
+            return code
+        world.store(world.now)
+
+        fault = rng.choice(list(DISCORD)) if faults and rng.random() < 0.5 else None
+        discord.faults, discord.delay = DISCORD[fault].copy() if fault else [], 0.3 if fault == "slow" else 0.0
+        if fault == "deleted by a person" and discord.messages:
+            discord.messages.remove(rng.choice(discord.messages[-3:]))
+            self.deleted += 1
+        asked, there = len(discord.requests), list(discord.messages)
+        code, lines = self.step("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)
+        if fault and len(discord.requests) > asked:
+            self.faults[f"Discord: {fault}"] += 1
+        assert code in ((0, 75, 99) if fault else (0, 99)), (fault, lines)
+        shown = discord.shown()
+        for launch_id in [one for one, message in zip(shown, discord.messages, strict=True) if message not in there]:
+            if launch_id in self.unknown:
+                name = world.stored[launch_id].name
+                assert any(f" a message for {name} and did not learn if it arrived" in line for line in lines)
+                self.unknown.remove(launch_id)
+                self.told_twice += 1
+            if code == 75:
+                self.unknown.add(launch_id)
+                self.lost[launch_id] += 1
+        assert Counter(shown) <= Counter(set(shown)) + self.lost
+        return code
+
+
+def test_five_hundred_runs(database: Database, rng: random.Random, tmp_path: Path) -> None:
+    tree = files(ROOT / "tasks")
+    with SlowLibrary() as library, SlowDiscord() as discord:
+        soak = Soak(database, rng, library, discord, tmp_path)
+        for number in range(RUNS):
+            soak.run(faults=number < RUNS - FAULT_FREE)
+        assert soak.step("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)[0] == 99
+
+    world = soak.world
+    memory = {name: (median(values[:50]), median(values[-50:])) for name, values in soak.memory.items()}
+    print(f"{RUNS} runs; {len(world.rows)} launches; {len(world.changes)} changes; exit codes: {dict(soak.codes)}")
+    print(f"Faults: {dict(sorted(soak.faults.items()))}")
+    print(f"Messages: {len(discord.messages)}; deleted by a person {soak.deleted}")
+    print(f"Messages whose answer was lost: {soak.lost.total()}; told twice for that: {soak.told_twice}")
+    print(f"Peak memory in KiB, first and last 50 runs: {memory}")
+    assert len(soak.faults) == len(bad_answers(b"")) + len(DISCORD)
+    assert soak.told_twice
+
+    # Nothing is lost.
+    assert stored_in(database) == world.tables()
+    # Every message that is known shows what is known.
+    known = dict(database.query("SELECT message_id, launch_id FROM notifications WHERE message_id IS NOT NULL"))
+    there = {message.id: message for message in discord.messages}
+    assert len(known.keys() - there.keys()) <= soak.deleted
+    assert world.following(world.now) in [None, *known.values()]
+    for message_id in known.keys() & there.keys():
+        facts, (embed,) = world.stored[known[message_id]], there[message_id].body["embeds"]
+        values = {field["name"]: field["value"] for field in embed["fields"]}
+        assert embed["title"].replace("\\", "") == facts.name
+        assert f"<t:{facts.net.timestamp():.0f}:F>" in values["When"]
+        assert values["Status"] == WORDS[facts.status]
+        assert embed.get("image", {}).get("url") == facts.image_url
+    # Nothing is left over.
+    assert not database.query(
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND usename <> 'postgres'", database.name
+    )
+    assert not list(tmp_path.iterdir())
+    assert files(ROOT / "tasks") == tree
+    # Nothing grows.
+    for first, last in memory.values():
+        assert last < 1.03 * first
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
