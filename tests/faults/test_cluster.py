@@ -25,10 +25,11 @@ pytestmark = pytest.mark.usefixtures("cluster")
 # A step by itself
 
 
-def bare_pod(step: str, **env: str) -> str:
+def bare_pod(step: str, command: list[str] | None = None, **env: str) -> str:
     """Start a step's pod without Airflow, with what is different in its environment; return its name."""
     spec = pods(step)[-1]["spec"]
     [container] = spec["containers"]
+    container |= {"command": command} if command else {}
     kept = [variable for variable in container["env"] if variable["name"] not in env]
     container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
     del spec["nodeName"]
@@ -46,7 +47,7 @@ def end_of(pod: str, seconds: float = 120) -> tuple[int, str]:
         return kubectl("get", pod, "-n", TASKS, "-o", f"jsonpath={state}")
 
     found = until(code, seconds, f"{pod} has not ended")
-    return int(found), kubectl("logs", pod, "-n", TASKS).splitlines()[-1]
+    return int(found), (kubectl("logs", pod, "-n", TASKS).splitlines() or [""])[-1]
 
 
 def running(pod: str) -> bool:
