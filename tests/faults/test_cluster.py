@@ -5,15 +5,18 @@ What Airflow is not needed for is tried with a pod of the step by itself, of the
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run
-from tests.e2e.cluster import ids, log, make, pods, query, runs, served, stand_in, stored, until
+from tests.e2e.cluster import ROOT, ids, log, make, messages, pods, query, runs, served, stand_in, stored, until
 
 FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"
 THROTTLED = {"status": 429, "headers": {"Retry-After": "30"}}  # keeps fetch waiting in the middle of its work
@@ -54,7 +57,7 @@ def running(pod: str) -> bool:
     return kubectl("get", pod, "-n", TASKS, "-o", "jsonpath={.status.phase}") == "Running"
 
 
-def superuser(statement: str) -> None:
+def superuser(statement: str, database: str = "launches") -> None:
     """What only an administrator can do to PostgreSQL."""
     kubectl(
         "exec",
@@ -68,7 +71,7 @@ def superuser(statement: str) -> None:
         "-X",
         "-v",
         "ON_ERROR_STOP=1",
-        "launches",
+        database,
         "-c",
         statement,
     )
@@ -147,12 +150,24 @@ def quiet() -> Iterator[None]:
         stand_in(name, orders={"faults": []})
 
 
+def turn() -> None:
+    """Let the Launch Library say something else than it did."""
+    scenario = stand_in("launch-library")["scenario"]
+    stand_in("launch-library", orders={"scenario": "slipped" if scenario == "upcoming" else "upcoming"})
+
+
+def slip() -> None:
+    """Let the launch that was announced slip, or come back."""
+    turn()
+    assert end_of(bare_pod(FETCH))[0] == 0
+
+
 # The database
 
 
 def test_postgresql_dies_while_fetch_writes() -> None:
+    turn()
     before = tables()
-    stand_in("launch-library", orders={"scenario": "slipped" if stored() == served() else "upcoming"})
     # Somebody's locks stop fetch in the middle of its statement.
     lock = "BEGIN; SELECT FROM rocket_launches FOR UPDATE; SELECT pg_sleep(20); ROLLBACK;"
     with ThreadPoolExecutor() as pool:
@@ -304,6 +319,61 @@ def test_a_bad_answer_of_the_launch_library(answer: str) -> None:
     code, last = end_of(bare_pod(FETCH))
     assert code == wanted, last
     assert last.partition(" ")[2].startswith("ERROR ")
+    assert tables() == before
+
+
+REFUSED = {"message": "Invalid Form Body", "code": 50035}
+BAD_DISCORD: dict[str, tuple[dict[str, Any], int]] = {
+    "limits the rate": ({"status": 429, "body": {"message": "Slow down", "retry_after": 1800.5, "global": False}}, 75),
+    "limits the rate, as a page": ({"status": 429, "body": "<h1>error code: 1015</h1>"}, 75),
+    "5xx": ({"status": 502, "body": "<h1>Bad gateway</h1>"}, 75),
+    "no answer": ({"status": 0}, 75),
+    "webhook deleted": ({"status": 404, "body": {"message": "Unknown Webhook", "code": 10015}}, 78),
+    "token not valid": ({"status": 401, "body": {"message": "Invalid Webhook Token", "code": 50027}}, 78),
+    "message refused": ({"status": 400, "body": REFUSED}, 65),
+}
+
+
+@pytest.mark.parametrize("answer", BAD_DISCORD)
+def test_a_bad_answer_of_discord(answer: str) -> None:
+    fault, wanted = BAD_DISCORD[answer]
+    slip()
+    stand_in("discord", orders={"faults": [fault]})
+    code, last = end_of(bare_pod(NOTIFY))
+    assert code == wanted, last
+    assert last.partition(" ")[2].startswith("ERROR ")
+    assert end_of(bare_pod(NOTIFY))[0] in (0, 99)  # an edit without an answer may have arrived
+    [message] = messages()
+    title = message["body"]["embeds"][0]["title"].replace("\\", "")
+    launch = next(launch for launch in served().values() if launch[0] == title)
+    time = int(datetime.fromisoformat(launch[1]).timestamp())
+    assert f"<t:{time}:F>" in json.dumps(message["body"])
+
+
+def test_without_a_webhook_there_is_nothing_to_do() -> None:
+    code, last = end_of(bare_pod(NOTIFY, DISCORD_WEBHOOK_URL=""))
+    assert (code, "DISCORD_WEBHOOK_URL is not set" in last) == (99, True), last
+
+
+# A backup
+
+
+def test_a_database_that_is_gone_is_restored(tmp_path: Path) -> None:
+    before = tables()
+    code, output = make("backup")
+    assert code == 0
+    [name] = re.findall(r"launches-\w+\.dump", output)[:1]
+    dump = (ROOT / name).rename(tmp_path / name)
+    superuser("DROP DATABASE launches WITH (FORCE)", database="postgres")
+    superuser("CREATE DATABASE launches OWNER rocket", database="postgres")
+    assert make("rows")[0] != 0
+    assert make("restore", f"FILE={dump}")[0] == 0
+    assert tables() == before
+    assert make("trigger")[0] == 0
+    assert tables() == before
+    # Half a backup is none.
+    (tmp_path / "half.dump").write_bytes(dump.read_bytes()[: dump.stat().st_size // 2])
+    assert make("restore", f"FILE={tmp_path}/half.dump")[0] != 0
     assert tables() == before
 
 
