@@ -178,9 +178,15 @@ def write_secrets(chosen: dict[str, str]) -> bool:
         "database-airflow": ("airflow", "airflow", None),
     }
     for name, (role, dbname, wanted) in roles.items():
+        there = secret(AIRFLOW, name)
+        if (there.get("username", role), there.get("dbname", dbname)) != (role, dbname):
+            raise Failed(
+                f"The launches belong to {there['username']} in the database {there['dbname']}: set POSTGRES_USER and "
+                "POSTGRES_DB in .env back to these; another pair takes a new cluster."
+            )
         values = {
             "username": role,
-            "password": wanted or secret(AIRFLOW, name).get("password") or secrets.token_urlsafe(24),
+            "password": wanted or there.get("password") or secrets.token_urlsafe(24),
             "host": f"postgres-rw.{AIRFLOW}.svc",
             "port": "5432",
             "dbname": dbname,

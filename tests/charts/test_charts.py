@@ -1,5 +1,6 @@
 """The rendered charts, our own manifests, and the DAG's pods: each by itself, and that they fit together."""
 
+import base64
 import hashlib
 import json
 import re
@@ -286,6 +287,14 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
     monkeypatch.setattr(deploy, "kubectl", kubectl)
     deploy.write_secrets({})
     return found
+
+
+def test_the_owner_of_what_is_there_cannot_be_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"username": "rocket", "dbname": "launches", "password": "kept"}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in there.items()}
+    monkeypatch.setattr(deploy, "kubectl", lambda *_, **__: json.dumps({"data": data}))
+    with pytest.raises(deploy.Failed, match="belong to rocket in the database launches: set POSTGRES_USER"):
+        deploy.write_secrets({"POSTGRES_USER": "probe"})
 
 
 def keys(namespace: str, document: Document) -> Iterator[tuple[str, str, str, str]]:
