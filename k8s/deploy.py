@@ -637,13 +637,11 @@ def restore_nightly(path: str, command: list[str]) -> bool:
         raise Failed(f"{path} is no file here, and this cluster makes no backups by itself: make backup writes one.")
     manifest["spec"]["backoffLimit"] = 0
     [container] = manifest["spec"]["template"]["spec"]["containers"]
-    container["command"] = [
-        "sh",
-        "-c",
-        f'ls /backups; exec "$@" --dbname "$PGDATABASE" {shlex.quote(path)}',
-        "sh",
-        *command,
-    ]
+    script = (
+        "timeout 60 sh -c 'until pg_isready --quiet; do sleep 1; done'; ls /backups; "
+        f'exec "$@" --dbname "$PGDATABASE" {shlex.quote(path)}'
+    )
+    container["command"] = ["sh", "-c", script, "sh", *command]
     kubectl("delete", "job", "restore", "-n", AIRFLOW, "--ignore-not-found")
     kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     ended = ("--for=jsonpath={.status.conditions[?(@.status=='True')].type}", "--timeout=10m")
