@@ -23,7 +23,7 @@ e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it with
 	$(BIN)/python -m pytest -x -s tests/e2e $(ARGS)
 
 .PHONY: faults
-faults: .venv/installed  ## Kill the steps, and let the services fail, at random; SEED=… does the same again
+faults: .venv/installed  ## Kill everything once, and let the services fail; SEED=… does the same again
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: lint
