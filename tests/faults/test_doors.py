@@ -179,8 +179,15 @@ def reached(namespace: str, labels: dict[str, str]) -> set[str]:
 @pytest.fixture(scope="module")
 def enforced(cluster: None) -> None:  # noqa: ARG001  # it must be there
     """Skip where the cluster's network accepts policies and does nothing about them."""
-    if UI in reached(TASKS, {}):
-        pytest.skip("the network of this cluster does not enforce network policies")
+    spec = {"podSelector": {}, "policyTypes": ["Egress"]}
+    deny = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}, "spec": spec}
+    kubectl("create", "namespace", "nobody")
+    try:
+        kubectl("apply", "-n", "nobody", "-f", "-", stdin=json.dumps(deny))
+        if reached("nobody", {}):
+            pytest.skip("the network of this cluster does not enforce network policies")
+    finally:
+        kubectl("delete", "namespace", "nobody", "--wait=false")
 
 
 @pytest.mark.usefixtures("enforced")
