@@ -53,28 +53,10 @@ def end_of(pod: str, seconds: float = 120) -> tuple[int, str]:
     return int(found), (kubectl("logs", pod, "-n", TASKS).splitlines() or [""])[-1]
 
 
-def running(pod: str) -> bool:
-    return kubectl("get", pod, "-n", TASKS, "-o", "jsonpath={.status.phase}") == "Running"
-
-
 def superuser(statement: str, database: str = "launches") -> None:
     """What only an administrator can do to PostgreSQL."""
-    kubectl(
-        "exec",
-        "-n",
-        AIRFLOW,
-        "postgres-1",
-        "-c",
-        "postgres",
-        "--",
-        "psql",
-        "-X",
-        "-v",
-        "ON_ERROR_STOP=1",
-        database,
-        "-c",
-        statement,
-    )
+    psql = ("psql", "-X", "-v", "ON_ERROR_STOP=1", database, "-c", statement)
+    kubectl("exec", "-n", AIRFLOW, "postgres-1", "-c", "postgres", "--", *psql)
 
 
 TABLES = """
@@ -120,12 +102,6 @@ def retry_now(call: Api, run_id: str, task: str) -> None:
         "include_downstream": True,
     }
     call("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", body)
-
-
-def wait_for(call: Api, run_id: str, wanted: str, seconds: float = 180) -> None:
-    until(
-        lambda: state(call, run_id) == wanted, seconds, f"{run_id} is not {wanted}: {call('GET', f'{RUNS}/{run_id}')}"
-    )
 
 
 def wait_through_retries(call: Api, run_id: str, seconds: float) -> None:
@@ -267,7 +243,7 @@ def test_api_server_and_dag_processor_die_while_a_task_runs() -> None:
     for workload in ("deployment/airflow-api-server", "deployment/airflow-dag-processor"):
         kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=3m")
     with Api() as call:
-        wait_for(call, run_id, "success")
+        until(lambda: state(call, run_id) == "success", 180, f"{run_id} is not green")
         instances = call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]
     assert {instance["try_number"] for instance in instances} == {1}
     assert tables() == before

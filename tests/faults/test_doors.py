@@ -145,7 +145,6 @@ UI = f"airflow-api-server.{AIRFLOW}.svc:8080"
 LOGS = f"airflow-scheduler.{AIRFLOW}.svc:8793"
 DISCORD = "discord.stand-ins.svc:80"
 KUBERNETES = "kubernetes.default.svc:443"
-OPERATOR_WEBHOOK = f"cnpg-webhook-service.{OPERATOR}.svc:443"
 ADDRESSES = (POSTGRES, UI, LOGS, DISCORD, KUBERNETES)
 
 
@@ -246,7 +245,7 @@ def needles() -> dict[str, str]:
                 continue
             for key, value in item["data"].items():
                 plain = base64.b64decode(value).decode(errors="replace")
-                if key in ("username", "host", "port", "dbname", "user", "url") and namespace != "discord":
+                if key in ("username", "host", "port", "dbname", "user", "url"):
                     continue
                 if len(plain) >= 8 and not key.endswith(".crt"):
                     name = f"{namespace}/{item['metadata']['name']}/{key}"
