@@ -256,6 +256,12 @@ def chart(name: str) -> str:
     return str(packed)
 
 
+def check_charts() -> None:
+    """Find every chart. Raises Failed with the one that cannot be had."""
+    for name in ("cloudnative-pg", "cluster", "airflow"):
+        chart(name)
+
+
 def install(release: str, namespace: str, name: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
     """Install or upgrade a release; `values` are added to those of its file, which come before the arguments'."""
     # An upgrade that was interrupted would block every later one.
@@ -321,8 +327,7 @@ def check_settings() -> None:
     """Find out what cannot work before anything is done."""
     if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
-    for name in ("cloudnative-pg", "cluster", "airflow"):
-        chart(name)
+    check_charts()
 
 
 def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
@@ -339,10 +344,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
     with phase("operator", OPERATOR):
         install_operator(*arguments)
     with phase("database", AIRFLOW):
-        initdb = {
-            "owner": secret(AIRFLOW, "database-init-schema")["username"],
-            "database": secret(AIRFLOW, "database-init-schema")["dbname"],
-        }
+        owner = secret(AIRFLOW, "database-init-schema")
+        initdb = {"owner": owner["username"], "database": owner["dbname"]}
         install("postgres", AIRFLOW, "cluster", *arguments, values={"cluster": {"initdb": initdb}})
         kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
         kubectl(

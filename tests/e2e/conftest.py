@@ -22,8 +22,7 @@ def programs() -> None:
     if missing or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip(f"not found: {', '.join(missing)}" if missing else "Docker does not answer")
     try:
-        for name in ("cloudnative-pg", "cluster", "airflow"):
-            deploy.chart(name)
+        deploy.check_charts()
     except deploy.Failed as failure:
         pytest.skip(str(failure))
     shutil.rmtree(ARTIFACTS, ignore_errors=True)
