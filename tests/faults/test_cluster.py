@@ -228,7 +228,7 @@ def test_the_scheduler_dies_while_a_task_runs() -> None:
         # All at once and without a chance to say goodbye: its processes, among them the task's worker.
         run("docker", "exec", NODE, "pkill", "-9", "-f", "dumb-init .* airflow scheduler")
         assert end_of(f"pod/{pods(FETCH)[-1]['metadata']['name']}")[0] == 0  # the step itself goes on
-        # Airflow misses the worker's heartbeat after five minutes, and gives the task its next try.
+        # Airflow misses the worker's heartbeat after two minutes, and gives the task its next try.
         wait_through_retries(call, run_id, 600)
     assert "0 added, 0 changed" in log(FETCH)
     assert tables() == before
