@@ -13,9 +13,10 @@ The pods read the rest from Secrets and a ConfigMap in their own namespace, so n
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG, Param
 from kubernetes.client import models as k8s
+
+from watching_pod_operator import WatchingPodOperator
 
 
 def deployed(variable: str) -> str:
@@ -61,7 +62,9 @@ POD_DEFAULTS = {
     "namespace": deployed("TASK_NAMESPACE"),
     # A finished pod stays, so that `kubectl logs` finds it; one that is stuck or running is removed.
     "on_finish_action": "delete_active_pod",
-    # The steps take seconds, so five seconds between two looks at a starting pod would be most of the time.
+    # Where Airflow is, its own service account; to look for a connection that nobody has defined takes time.
+    "kubernetes_conn_id": None,
+    # Only for a pod that has not started after ten seconds, which are watched.
     "startup_check_interval_seconds": 1,
     # Long enough to pull an image over a slow line.
     "startup_timeout_seconds": 300,
@@ -127,13 +130,13 @@ with DAG(
     },
     tags=["rocket-launches"],
 ) as dag:
-    initialize_schema = KubernetesPodOperator(
+    initialize_schema = WatchingPodOperator(
         task_id="initialize_schema",
         name="initialize-schema",
         image=image("IMAGE_INIT_SCHEMA"),
         env_vars=database("database-init-schema"),
     )
-    fetch_and_store_data = KubernetesPodOperator(
+    fetch_and_store_data = WatchingPodOperator(
         task_id="fetch_and_store_data",
         name="fetch-and-store-data",
         image=image("IMAGE_FETCH"),
@@ -144,7 +147,7 @@ with DAG(
             k8s.V1EnvVar(name="LAUNCH_LIBRARY_PAGES", value="{{ params.pages }}"),
         ],
     )
-    notify_discord = KubernetesPodOperator(
+    notify_discord = WatchingPodOperator(
         task_id="notify_discord",
         name="notify-discord",
         image=image("IMAGE_NOTIFY"),

@@ -61,9 +61,9 @@ def load_dag(airflow_home: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{airflow_home}/airflow.db",
         AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR",
     )
-    from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415  # it reads the settings above
+    from airflow.dag_processing.dagbag import BundleDagBag  # noqa: PLC0415  # it reads the settings above
 
-    bag = DagBag(ROOT / "dags" / "download_rocket_launches.py")
+    bag = BundleDagBag(ROOT / "dags" / "download_rocket_launches.py", bundle_path=ROOT / "dags")
     if bag.import_errors:
         raise PodError(f"The DAG cannot be loaded: {'; '.join(bag.import_errors.values())}")
     return bag.dags["download_rocket_launches"]

@@ -25,10 +25,12 @@ class Postgres:
     """One server with one database and the three roles of the deployment, each with a password of its own.
 
     It listens on 127.0.0.1 with scram-sha-256, as the real one does in the cluster. The superuser gets in through
-    a Unix socket in a folder that nobody else can open. Everything is gone when the context ends.
+    a Unix socket in a folder that nobody else can open. Everything is gone when the context ends. `fsync` is for who
+    measures it: then it waits for the disk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="rocket-launches-"))
         self._data = self._folder / "data"
         self._passwords = {role: secrets.token_urlsafe() for role in (OWNER, FETCH, NOTIFY)}
@@ -57,7 +59,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = f"-p {self.port} -h 127.0.0.1 -k {self._data} -c fsync=off"
+        options = f"-p {self.port} -h 127.0.0.1 -k {self._data} -c fsync={self._fsync}"
         log = str(self._data / "log")
         self._ctl("start", "-w", "-o", options, "-l", log)
 

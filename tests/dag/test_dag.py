@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk import DAG
 from kubernetes.client import ApiClient
 
@@ -40,7 +40,7 @@ def load() -> DAG:
     """Load the DAG file as Airflow's dag processor does; any warning fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        bag = DagBag(DAG_FILE)
+        bag = BundleDagBag(DAG_FILE, bundle_path=DAG_FILE.parent)
     assert bag.import_errors == {}
     return bag.dags["download_rocket_launches"]
 
@@ -72,7 +72,7 @@ def test_the_dag_has_the_promised_shape(dag: DAG) -> None:
         "fetch_and_store_data": {"notify_discord"},
         "notify_discord": set(),
     }
-    assert {type(task).__name__ for task in dag.tasks} == {"KubernetesPodOperator"}
+    assert {type(task).__name__ for task in dag.tasks} == {"WatchingPodOperator"}
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert dag.start_date.utcoffset() == timedelta(0)
 
@@ -83,7 +83,9 @@ def test_the_dag_imports_nothing_of_the_tasks() -> None:
     modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
     ours = {
-        module for module in modules if module.split(".")[0] not in {"airflow", "kubernetes", *sys.stdlib_module_names}
+        module
+        for module in modules
+        if module.split(".")[0] not in {"airflow", "kubernetes", "watching_pod_operator", *sys.stdlib_module_names}
     }
     assert not ours
 
@@ -113,7 +115,7 @@ def test_a_bad_deployment_shows_as_an_import_error(
     deployment: pytest.MonkeyPatch, variable: str, value: str, sentence: str
 ) -> None:
     deployment.setenv(variable, value)
-    (error,) = DagBag(DAG_FILE).import_errors.values()
+    (error,) = BundleDagBag(DAG_FILE, bundle_path=DAG_FILE.parent).import_errors.values()
     assert variable in error
     assert sentence in error
 
