@@ -1,5 +1,6 @@
 """Launches into PostgreSQL: pages are staged as they come, and merged in one transaction at the end."""
 
+import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -29,23 +30,8 @@ STAGE = """
 """
 
 # Pages can overlap, since NET moves between two requests: the later one is right.
-ADD_PAGE = """
-    INSERT INTO staged (launch_id, request, name, net, net_precision, status, image_url, last_updated, details)
-    SELECT launch_id, %(request)s, name, net, net_precision, status, image_url, last_updated, details
-    FROM jsonb_to_recordset(%(launches)s) AS page (
-        launch_id text, name text, net timestamptz, net_precision text, status text, image_url text,
-        last_updated timestamptz, details jsonb
-    )
-    ON CONFLICT (launch_id) DO UPDATE SET
-        request = excluded.request,
-        name = excluded.name,
-        net = excluded.net,
-        net_precision = excluded.net_precision,
-        status = excluded.status,
-        image_url = excluded.image_url,
-        last_updated = excluded.last_updated,
-        details = excluded.details
-"""
+REPLACE = "DELETE FROM staged WHERE launch_id = ANY(%(launch_ids)s)"
+COPY = f"COPY staged (request, {', '.join(Launch.__slots__)}) FROM STDIN"
 
 # All parts see the tables as they were before the statement. A launch whose facts are as they were gets nothing but a
 # new last_seen_at; one whose other details differ (a counter of its pad, say) gets these, and is no change.
@@ -154,10 +140,10 @@ def prepare(connection: Connection) -> None:
 def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
     """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
     page = {launch.launch_id: launch for launch in launches}
+    lines = "".join(copy_line(request.number, launch) for launch in page.values())
     with connection, connection.cursor() as cursor:
-        # Not asdict, which copies all of `details`, level by level.
-        rows = as_json([{name: getattr(launch, name) for name in Launch.__slots__} for launch in page.values()])
-        cursor.execute(ADD_PAGE, {"request": request.number, "launches": rows})
+        cursor.execute(REPLACE, {"launch_ids": list(page)})
+        cursor.copy_expert(COPY, io.StringIO(lines))
     return len(page)
 
 
@@ -176,6 +162,22 @@ def record_failure(connection: Connection, requests: Sequence[Request], error: s
     with connection, connection.cursor() as cursor:
         requests_json = as_json([asdict(request) for request in requests])
         cursor.execute(FAILED, {"requests": requests_json, "error": clean(error)})  # it may quote an answer
+
+
+def copy_line(request: int, launch: Launch) -> str:
+    """Write a launch in the text format of COPY, which takes half the time of anything else."""
+    values = [launch.launch_id, launch.name, launch.net, launch.net_precision, launch.status, launch.image_url]
+    values += [launch.last_updated, json.dumps(launch.details, ensure_ascii=False)]
+    return "\t".join([str(request), *map(copy_value, values)]) + "\n"
+
+
+def copy_value(value: str | datetime | None) -> str:
+    """Escape what means something there; see "File Formats" of COPY in PostgreSQL's manual."""
+    if value is None:
+        return r"\N"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.replace("\\", r"\\").replace("\t", r"\t").replace("\n", r"\n").replace("\r", r"\r")
 
 
 def as_json(rows: list[dict[str, object]]) -> str:
