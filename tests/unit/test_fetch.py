@@ -421,7 +421,8 @@ def test_a_launch_that_cannot_be_read_is_counted_and_logged_and_stops_no_other(
 
 
 def test_what_can_be_stored_is_stored(database: Database, httpserver: HTTPServer, fetch: Fetch) -> None:
-    names = ["x" * 10_000, "a\0b", "a\ud800b", "'; DROP TABLE rocket_launches; --", '\\u0000 \\ %s {} "', "😀"]
+    names = ["x" * 10_000, "a\0b", "a\ud800b", "'; DROP TABLE rocket_launches; --", '\\u0000 \\ %s {} "', "😀", "\\N"]
+    names += ["one\ttwo", "one\ntwo", "one\r\ntwo\n"]
     serve(httpserver, *(launch(n, name=name, pad={name[:9]: [name]}) for n, name in enumerate(names)))
     assert fetch().code == 0
     names[1:3] = 2 * ["a\ufffdb"]
