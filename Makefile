@@ -26,6 +26,10 @@ e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it with
 faults: .venv/installed  ## Kill everything once, and let the services fail; SEED=… does the same again
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
+.PHONY: bench
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps images cluster' chooses
+	@PYTHONPATH=tasks/fetch $(BIN)/python -m bench $(ONLY) $(ARGS)
+
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint
 	$(BIN)/ruff check

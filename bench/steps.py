@@ -1,0 +1,105 @@
+"""The steps as processes: the memory that they take at most, and the time to what they do first."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+from bench.measure import ROOT, Measure, interleaved, step
+from bench.store import launches
+from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+from tests.standins.discord import Discord
+from tests.standins.launch_library import LaunchLibrary
+
+ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}
+MANY = 100_000
+WEBHOOK = "https://discord.com/api/webhooks/1310000000000000001/stand-in-token"  # nobody asks it
+
+# A process begins with the size of the one that starts it, and ours is large: a small one in between, therefore.
+PEAK = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+class Library(LaunchLibrary):
+    """A Launch Library with more launches than the real one has."""
+
+    def __init__(self, count: int) -> None:
+        self._launches = [one.details for one in launches(count)]
+        super().__init__()
+
+    def launches(self) -> list[dict[str, Any]]:
+        """Return all, in order."""
+        return self._launches
+
+
+def peak(*arguments: str, env: dict[str, str] | None = None, folder: str = ".") -> float:
+    """Run Python, and return the most memory that it had, in MiB."""
+    command = [sys.executable, "-S", "-c", PEAK, *arguments]
+    done = subprocess.run(command, env=env or {}, cwd=ROOT / folder, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode in (0, 99), f"{arguments} ended with {done.returncode}: {done.stdout}"
+    return int(done.stdout.split()[-1]) / 1024
+
+
+def measures(rounds: int) -> Iterator[Measure]:
+    """Measure every step, at first with nothing to do but a page of 100."""
+    yield from time_to_first_act(3 * rounds)
+    with Postgres() as server, Discord() as discord, Library(100) as page, Library(MANY) as many:
+        step("init_schema", server.env(OWNER))
+
+        def run(name: str, **env: str) -> Callable[[], float]:
+            return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder=f"tasks/{name}")
+
+        peaks = interleaved(
+            rounds,
+            bare=lambda: peak("-c", "pass"),
+            init_schema=run("init_schema"),
+            fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url),
+            notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url),
+        )
+        all_pages = interleaved(1, fetch=run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all"))
+        all_stored = interleaved(1, notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url))
+    bare = f"bare interpreter: {median(peaks['bare']):.0f} MiB"
+    for name in ROLES:
+        yield Measure(f"peak memory of {name}", bare, "≤ 64 MiB", peaks[name], unit=" MiB")
+    yield Measure(f"… of fetch, all pages of {MANY:,}", "a page of 100", "flat", all_pages["fetch"], peaks["fetch"][:1])
+    yield Measure(f"… of notify, {MANY:,} stored", "100 stored", "flat", all_stored["notify"], peaks["notify"][:1])
+
+
+def time_to_first_act(rounds: int) -> Iterator[Measure]:
+    """Measure the time until a step asks for its database, beyond what an interpreter takes that does nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as postgres:
+        port = str(postgres.getsockname()[1])
+
+        def first_act(name: str) -> Callable[[], float]:
+            env = {"PGHOST": "127.0.0.1", "PGPORT": port, "DISCORD_WEBHOOK_URL": WEBHOOK}
+            return lambda: seconds_until_connected([sys.executable, "-m", name], env, f"tasks/{name}", postgres)
+
+        def bare() -> float:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", "pass"], check=True)
+            return time.perf_counter() - started
+
+        seconds = interleaved(rounds, bare=bare, **{name: first_act(name) for name in ROLES})
+    against = f"bare interpreter: {median(seconds['bare']):.2f} s"
+    for name in ROLES:
+        more = [ours - theirs for ours, theirs in zip(seconds[name], seconds["bare"], strict=True)]
+        yield Measure(f"start of {name} to its first act", against, "≤ 0.4 s more", more, unit=" s more")
+
+
+def seconds_until_connected(command: list[str], env: dict[str, str], folder: str, server: socket.socket) -> float:
+    """Start a program and return the seconds until it connects; it is then stopped."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, env=env, cwd=ROOT / folder, stdout=subprocess.DEVNULL) as process:
+        connection, _ = server.accept()
+        seconds = time.perf_counter() - started
+        process.kill()
+        connection.close()
+    return seconds
