@@ -18,9 +18,9 @@ from kubernetes.client import models as k8s
 from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
-# A pod that starts later, say as its image is pulled, or a log that broke off: the provider asks from then on, and
-# tells the pod's events.
-LONGEST_WAIT = 10
+# What takes longer, say as an image is pulled, is not worth a hurry: from then on the provider asks, tells the pod's
+# events and follows its log.
+LONGEST_WAIT = 3
 
 
 class WatchingPodManager(PodManager):
@@ -34,7 +34,7 @@ class WatchingPodManager(PodManager):
                 pod.metadata.namespace,
                 field_selector=f"metadata.name={pod.metadata.name}",
                 timeout_seconds=LONGEST_WAIT,  # the API server ends the watch
-                _request_timeout=2 * LONGEST_WAIT,  # … or has died
+                _request_timeout=2 * LONGEST_WAIT,  # … unless it has died
             ):
                 if event["type"] == "DELETED" or until(event["object"]):
                     return
@@ -48,7 +48,7 @@ class WatchingPodManager(PodManager):
         await super().await_pod_start(pod, *args, **kwargs)
 
     def container_is_running(self, pod: k8s.V1Pod, container_name: str) -> bool:
-        """Tell whether the log that has just ended has ended with its container."""
+        """Tell whether the log that has just ended has ended with its container, or broke off."""
         self.wait(pod, lambda now: not container_is_running(now, container_name))
         return super().container_is_running(pod, container_name)
 
@@ -66,6 +66,11 @@ class WatchingPodOperator(KubernetesPodOperator):
     """The operator with that pod manager."""
 
     @cached_property
-    def pod_manager(self) -> PodManager:
+    def pod_manager(self) -> WatchingPodManager:
         """Return what the operator asks for everything that its pod does."""
         return WatchingPodManager(kube_client=self.client, callbacks=self.callbacks)
+
+    def await_pod_completion(self, pod: k8s.V1Pod) -> None:
+        """Read the log of a container that ends soon in one piece: a log that is followed ends a second late."""
+        self.pod_manager.wait(pod, lambda now: not container_is_running(now, self.base_container_name))
+        super().await_pod_completion(pod)

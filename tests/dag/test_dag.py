@@ -2,6 +2,7 @@
 
 import ast
 import json
+import subprocess
 import sys
 import warnings
 from datetime import timedelta
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG
 from kubernetes.client import ApiClient
 
@@ -231,3 +234,12 @@ def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.Monkey
         deployment.setenv(name, "a-secret-value")
     dag = load()
     assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in TASKS])
+
+
+@pytest.mark.parametrize(("component", "imported"), [("scheduler", True), ("dag-processor", False)])
+def test_the_scheduler_alone_imports_what_its_tasks_need(component: str, imported: bool) -> None:  # noqa: FBT001  # pytest's
+    values = yaml.safe_load((DAG_FILE.parents[1] / "helm" / "airflow.yaml").read_text())
+    program = f"{values['airflowLocalSettings']}\nprint({KubernetesPodOperator.__module__!r} in sys.modules)"
+    command = [sys.executable, "-c", program, component]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert said.splitlines()[-1] == str(imported)

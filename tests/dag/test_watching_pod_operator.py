@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import pytest
@@ -32,13 +33,15 @@ class Kubernetes:
                 ("Running", {"running": {"startedAt": "2026-11-24T07:25:11Z"}}),
             ]
         )
-        self.end = ("Running", {"terminated": {"exitCode": exit_code, "reason": "", "message": "Stored nothing."}})
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        terminated = {"exitCode": exit_code, "finishedAt": now, "message": "Stored nothing."}
+        self.end = ("Running", {"terminated": terminated})
         self.watched = 0
         self.forbids_watching = False
         for path, answer in {
             "/api/v1/namespaces/tasks/pods": self.many,
             "/api/v1/namespaces/tasks/pods/step": self.one,
-            "/api/v1/namespaces/tasks/pods/step/log": lambda _: Response("\n".join(LINES) + "\n"),
+            "/api/v1/namespaces/tasks/pods/step/log": self.log,
             "/api/v1/namespaces/tasks/events": lambda _: self.json({"items": []}),
         }.items():
             server.expect_request(path).respond_with_handler(answer)
@@ -67,6 +70,11 @@ class Kubernetes:
         yield json.dumps({"type": "ADDED", "object": self.pod}) + "\n"
         self.next_state()
         yield json.dumps({"type": "MODIFIED", "object": self.pod}) + "\n"
+
+    def log(self, _request: Request) -> Response:
+        state = self.pod["status"]["containerStatuses"][0]["state"]
+        self.is_followed = "terminated" not in state
+        return Response("\n".join(LINES) + "\n")
 
     def one(self, request: Request) -> Response:
         if request.method == "PATCH":
@@ -119,7 +127,8 @@ def never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_hears_of_every_change(httpserver: HTTPServer) -> None:
     cluster = Kubernetes(httpserver, 0)
     assert execute(httpserver) == ["Reading", "Stored 12 launches"]
-    assert cluster.watched == 2, "for its start, and for its end"
+    assert not cluster.is_followed
+    assert cluster.watched == 3, "for its start, its end, and when its log has ended"
     assert cluster.pod["metadata"]["labels"]["already_checked"] == "True", "a retry must not take it for its own"
 
 
