@@ -1,6 +1,7 @@
 """The deployment: `make up` from nothing, a run of the DAG against three bare pods, and the way of a change."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,13 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.measure import ROOT, CannotMeasure, Measure, interleaved
-from k8s.deploy import CLUSTER, CONTEXT, DAG, TASKS, Api, kubectl, run
+from k8s.deploy import CACHE, CLUSTER, CONTEXT, DAG, TASKS, Api, kubectl, run
 
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
 
 
 def measures(rounds: int) -> Iterator[Measure]:
     """Measure on a kind cluster that is made for it, with the stand-ins; where there is one already, only look."""
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"  # as k8s/deploy.py does
     for program in ("docker", "kind", "helm", "kubectl"):
         if not shutil.which(program):
             raise CannotMeasure(f"{program} is not there")
