@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bench.steps import PEAK
 from tests.conftest import ROOT, Database
 from tests.faults.world import SlowDiscord, SlowLibrary, World, iso, stored_in
 from tests.standins.discord import NO_ANSWER, SERVER_ERROR
@@ -22,15 +23,6 @@ FAULT_FREE = 3  # at the end
 START = datetime(2031, 1, 1, tzinfo=UTC)
 SHORT, LONG = "Expected available in 1 second.", "Expected available in 3600 seconds."
 WORDS = {"Go": "Go for launch", "TBD": "To be determined", "TBC": "To be confirmed", "Hold": "On hold"}
-
-# A child's ru_maxrss begins with what its parent has, and pytest has much: a small parent, therefore.
-MEASURED = """
-import os, sys
-pid = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
-_, status, usage = os.wait4(pid, 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 class Bad(NamedTuple):
@@ -90,7 +82,7 @@ class Soak:
 
     def step(self, name: str, **env: str) -> tuple[int, list[str]]:
         """Run a step in a process group of its own; return its exit code and its lines."""
-        command = [sys.executable, "-ISc", MEASURED, "-W", "error", "-m", name]
+        command = [sys.executable, "-ISc", PEAK, "-W", "error", "-m", name]
         env = {"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), "HOME": str(self.folder)} | env
         with subprocess.Popen(
             command,
