@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -109,7 +110,11 @@ def execute(server: HTTPServer) -> list[str]:
         log_pod_spec_on_failure=False,
         log_formatter=keep,
     )
-    operator.client = CoreV1Api(ApiClient(Configuration(host=server.url_for("/").rstrip("/"))))
+    client = CoreV1Api(ApiClient(Configuration(host=server.url_for("/").rstrip("/"))))
+    operator.client, operator.hook = (
+        client,
+        SimpleNamespace(is_in_cluster=True),
+    )  # whatever this machine's kubeconfig says
     operator.execute({"ti": TaskInstance(), "run_id": "manual", "dag": None})
     return lines
 
