@@ -165,19 +165,17 @@ def record_failure(connection: Connection, requests: Sequence[Request], error: s
 
 
 def copy_line(request: int, launch: Launch) -> str:
-    """Write a launch in the text format of COPY, which takes half the time of anything else."""
-    values = [launch.launch_id, launch.name, launch.net, launch.net_precision, launch.status, launch.image_url]
-    values += [launch.last_updated, json.dumps(launch.details, ensure_ascii=False)]
-    return "\t".join([str(request), *map(copy_value, values)]) + "\n"
+    """Write a launch in the text format of COPY, by which PostgreSQL parses it once and not twice."""
+    values = [request, *(getattr(launch, name) for name in Launch.__slots__)]
+    return "\t".join(map(copy_value, values)) + "\n"
 
 
-def copy_value(value: str | datetime | None) -> str:
+def copy_value(value: object) -> str:
     """Escape what means something there; see "File Formats" of COPY in PostgreSQL's manual."""
     if value is None:
         return r"\N"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.replace("\\", r"\\").replace("\t", r"\t").replace("\n", r"\n").replace("\r", r"\r")
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+    return text.replace("\\", r"\\").replace("\t", r"\t").replace("\n", r"\n").replace("\r", r"\r")
 
 
 def as_json(rows: list[dict[str, object]]) -> str:
