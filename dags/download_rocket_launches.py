@@ -64,7 +64,7 @@ POD_DEFAULTS = {
     "on_finish_action": "delete_active_pod",
     # Where Airflow is, its own service account; to look for a connection that nobody has defined takes time.
     "kubernetes_conn_id": None,
-    # Only for a pod that has not started after ten seconds, which are watched.
+    # Only for a pod that has not started after the first seconds, in which it is watched.
     "startup_check_interval_seconds": 1,
     # Long enough to pull an image over a slow line.
     "startup_timeout_seconds": 300,
