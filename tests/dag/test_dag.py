@@ -76,6 +76,7 @@ def test_the_dag_has_the_promised_shape(dag: DAG) -> None:
         "notify_discord": set(),
     }
     assert {type(task).__name__ for task in dag.tasks} == {"WatchingPodOperator"}
+    assert all(isinstance(task, KubernetesPodOperator) for task in dag.tasks)
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert dag.start_date.utcoffset() == timedelta(0)
 

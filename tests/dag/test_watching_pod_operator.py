@@ -110,11 +110,8 @@ def execute(server: HTTPServer) -> list[str]:
         log_pod_spec_on_failure=False,
         log_formatter=keep,
     )
-    client = CoreV1Api(ApiClient(Configuration(host=server.url_for("/").rstrip("/"))))
-    operator.client, operator.hook = (
-        client,
-        SimpleNamespace(is_in_cluster=True),
-    )  # whatever this machine's kubeconfig says
+    operator.client = CoreV1Api(ApiClient(Configuration(host=server.url_for("/").rstrip("/"))))
+    operator.hook = SimpleNamespace(is_in_cluster=True)  # whatever this machine's kubeconfig says
     operator.execute({"ti": TaskInstance(), "run_id": "manual", "dag": None})
     return lines
 
