@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from bench import cluster, images, steps, store
-from bench.measure import ROOT, CannotMeasure, Measure, machine
+from bench.measure import ROOT, Measure, machine
+from k8s.deploy import CACHE, Failed
 
 PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "store": store.measures,
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of each measure; the median counts")
     arguments = parser.parse_args()
 
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"  # as k8s/deploy.py does
     measured: list[Measure] = []
     about = machine()
     print(", ".join(f"{name}: {value}" for name, value in about.items()))
@@ -33,8 +36,8 @@ def main() -> int:
             for measure in PARTS[part](arguments.rounds):
                 print(measure, flush=True)
                 measured.append(measure)
-        except CannotMeasure as reason:
-            print(f"{part}: not measured, as {reason}", flush=True)
+        except Failed as reason:
+            print(f"{part}: not measured. {reason}", flush=True)
     result = {"measured_at": f"{datetime.now(UTC):%FT%TZ}", "machine": about, "measures": [vars(m) for m in measured]}
     (ROOT / "bench.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0

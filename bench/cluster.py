@@ -1,10 +1,7 @@
 """The deployment: `make up` from nothing, a run of the DAG against three bare pods, and the way of a change."""
 
-import json
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,20 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.measure import ROOT, CannotMeasure, Measure, interleaved
-from k8s.deploy import CACHE, CLUSTER, CONTEXT, DAG, TASKS, Api, kubectl, run
-
-STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
+from bench.measure import ROOT, Measure, interleaved
+from k8s.deploy import CLUSTER, CONTEXT, DAG, TASKS, Api, Failed, check_programs, run
+from tests.e2e.cluster import STEPS, pods
 
 
 def measures(rounds: int) -> Iterator[Measure]:
-    """Measure on a kind cluster that is made for it, with the stand-ins; where there is one already, only look."""
-    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"  # as k8s/deploy.py does
-    for program in ("docker", "kind", "helm", "kubectl"):
-        if not shutil.which(program):
-            raise CannotMeasure(f"{program} is not there")
+    """Measure on a kind cluster of its own, with the stand-ins. Raises Failed if there is one already."""
+    check_programs("docker", "kind", "helm", "kubectl")
     if CLUSTER in run("kind", "get", "clusters").split():
-        raise CannotMeasure("the cluster is there, and would be deleted afterwards: make down, if you can spare it")
+        raise Failed("The cluster is there, and would be deleted afterwards: make down, if you can spare it.")
     try:
         yield from up()
         yield from a_run(rounds)
@@ -94,14 +87,9 @@ def bare_pods() -> float:
 
 def bare(step: str) -> dict[str, Any]:
     """Return a pod like the newest one of a step; its label is what opens the network policies."""
-    selector = f"dag_id={DAG},task_id={step}"
-    found = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "json")
-    pod = json.loads(found)["items"][-1]
-    del pod["spec"]["nodeName"]
-    return {
-        "metadata": {"generateName": "bare-", "labels": {"task_id": step}},
-        "spec": pod["spec"],
-    }
+    spec = pods(step)[-1]["spec"]
+    del spec["nodeName"]
+    return {"metadata": {"generateName": "bare-", "labels": {"task_id": step}}, "spec": spec}
 
 
 def a_change() -> Iterator[Measure]:
@@ -115,9 +103,8 @@ def a_change() -> Iterator[Measure]:
             with (copy / "tasks" / "fetch" / "fetch" / "__init__.py").open("a", encoding="utf-8") as file:
                 file.write(f"\n# {time.time()} {number}\n")
             started = time.monotonic()
-            subprocess.run([copy / "k8s" / "images", "build", "tasks"], check=True, capture_output=True)
-            images = subprocess.run([copy / "k8s" / "images"], check=True, stdout=subprocess.PIPE, text=True).stdout
-            image = re.search(r"IMAGE_FETCH=(\S+)", images)
+            run(str(copy / "k8s" / "images"), "build", "tasks")
+            image = re.search(r"IMAGE_FETCH=(\S+)", run(str(copy / "k8s" / "images")))
             assert image
             run("kind", "load", "docker-image", image[1], "--name", CLUSTER)
             seconds.append(time.monotonic() - started)

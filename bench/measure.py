@@ -1,18 +1,12 @@
 """Figures of one run, and what they are compared to."""
 
 import platform
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
-
-
-class CannotMeasure(Exception):  # noqa: N818  # it says why
-    """Why a part cannot be measured here."""
 
 
 @dataclass
@@ -45,13 +39,6 @@ def interleaved(rounds: int, **what: Callable[[], float]) -> dict[str, list[floa
         for name, call in what.items():
             kept[name].append(call())
     return kept
-
-
-def step(name: str, env: dict[str, str]) -> None:
-    """Run a step as its image does."""
-    subprocess.run(
-        [sys.executable, "-m", name], cwd=ROOT / "tasks" / name, env=env, stdout=subprocess.DEVNULL, check=True
-    )
 
 
 def machine() -> dict[str, str]:

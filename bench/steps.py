@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
-from bench.measure import ROOT, Measure, interleaved, step
+from bench.measure import ROOT, Measure, interleaved
 from bench.store import launches
-from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+from demo.postgres import DATABASE, Postgres
+from tests.conftest import ROLES, Database
 from tests.standins.discord import Discord
 from tests.standins.launch_library import LaunchLibrary
 
-ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}
 MANY = 100_000
 WEBHOOK = "https://discord.com/api/webhooks/1310000000000000001/stand-in-token"  # nobody asks it
 
@@ -52,10 +52,11 @@ def measures(rounds: int) -> Iterator[Measure]:
     """Measure every step, at first with nothing to do but a page of 100."""
     yield from time_to_first_act(3 * rounds)
     with Postgres() as server, Discord() as discord, Library(100) as page, Library(MANY) as many:
-        step("init_schema", server.env(OWNER))
+        database = Database(server, DATABASE)
+        assert database.run("init_schema").code == 0
 
         def run(name: str, **env: str) -> Callable[[], float]:
-            return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder=f"tasks/{name}")
+            return lambda: peak("-m", name, env=database.env(name) | env, folder=f"tasks/{name}")
 
         peaks = interleaved(
             rounds,
@@ -64,13 +65,13 @@ def measures(rounds: int) -> Iterator[Measure]:
             fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url),
             notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url),
         )
-        all_pages = interleaved(1, fetch=run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all"))
-        all_stored = interleaved(1, notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url))
+        all_pages = run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all")()
+        all_stored = run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)()
     bare = f"bare interpreter: {median(peaks['bare']):.0f} MiB"
     for name in ROLES:
         yield Measure(f"peak memory of {name}", bare, "≤ 64 MiB", peaks[name], unit=" MiB")
-    yield Measure(f"… of fetch, all pages of {MANY:,}", "a page of 100", "flat", all_pages["fetch"], peaks["fetch"][:1])
-    yield Measure(f"… of notify, {MANY:,} stored", "100 stored", "flat", all_stored["notify"], peaks["notify"][:1])
+    yield Measure(f"… of fetch, all pages of {MANY:,}", "a page of 100", "flat", [all_pages], peaks["fetch"][:1])
+    yield Measure(f"… of notify, {MANY:,} stored", "100 stored", "flat", [all_stored], peaks["notify"][:1])
 
 
 def time_to_first_act(rounds: int) -> Iterator[Measure]:

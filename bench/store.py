@@ -4,7 +4,6 @@ The launches are those of the stand-in's page, about 3.7 KB of JSON each, with n
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,19 +13,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg2
+import psycopg2.extras
 
-from bench.measure import Measure, interleaved, step
-from demo.postgres import FETCH, OWNER, Postgres
+from bench.measure import Measure, interleaved
+from demo.postgres import DATABASE, FETCH, Postgres
 from fetch import launch, store
+from tests.conftest import Database
 from tests.standins.launch_library import LaunchLibrary
 
 Connection = psycopg2.extensions.connection
+psycopg2.extensions.register_adapter(dict, psycopg2.extras.Json)  # for the statement a launch
 
 LAUNCHES = 100_000
 ONE_BY_ONE = 1_000  # a statement and a commit each: 100,000 would take minutes, and say the same
 STORED = (1_000, 10_000, 100_000, 1_000_000)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-COLUMNS = "launch_id, name, net, net_precision, status, image_url, last_updated, details, first_seen_at, last_seen_at"
+COLUMNS = ", ".join((*launch.Launch.__slots__, "first_seen_at", "last_seen_at"))
 
 
 def launches(count: int, *, slipped: bool = False) -> list[launch.Launch]:
@@ -42,7 +44,7 @@ def launches(count: int, *, slipped: bool = False) -> list[launch.Launch]:
     return found
 
 
-def store_all(connection: Connection, pages: list[list[launch.Launch]], seen_at: datetime = NOW) -> float:
+def store_all(connection: Connection, pages: list[list[launch.Launch]]) -> float:
     """Store pages of 100 as the step does, and return the seconds."""
     started = time.perf_counter()
     store.prepare(connection)
@@ -51,7 +53,7 @@ def store_all(connection: Connection, pages: list[list[launch.Launch]], seen_at:
         request = store.Request(number, NOW, "http://localhost/", 200)
         store.stage(connection, request, page)
         requests.append(request)
-    store.merge(connection, requests, seen_at)
+    store.merge(connection, requests, NOW)
     seconds = time.perf_counter() - started
     with connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE staged")
@@ -69,7 +71,7 @@ def one_by_one(connection: Connection, page: list[launch.Launch]) -> float:
                 " net_precision = excluded.net_precision, status = excluded.status, image_url = excluded.image_url,"
                 " last_updated = excluded.last_updated, details = excluded.details,"
                 " last_seen_at = excluded.last_seen_at",
-                (*row(one)[:-3], json.dumps(one.details), NOW, NOW),
+                row(one),
             )
     return time.perf_counter() - started
 
@@ -81,17 +83,13 @@ def pages(all_launches: list[launch.Launch]) -> list[list[launch.Launch]]:
 
 def row(one: launch.Launch) -> tuple[Any, ...]:
     """Return a launch as COLUMNS has it."""
-    facts = (one.launch_id, one.name, one.net, one.net_precision, one.status, one.image_url, one.last_updated)
-    return (*facts, json.dumps(one.details, ensure_ascii=False), NOW, NOW)
+    return (*(getattr(one, name) for name in launch.Launch.__slots__), NOW, NOW)
 
 
 def write_copy(path: Path, all_launches: list[launch.Launch]) -> None:
     """Write launches in COPY's text format, so that COPY's own time has none of Python's in it."""
-    escaped = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
     with path.open("w", encoding="utf-8") as file:
-        for one in all_launches:
-            values = ("\\N" if value is None else str(value).translate(escaped) for value in row(one))
-            file.write("\t".join(values) + "\n")
+        file.writelines("\t".join(map(store.copy_value, row(one))) + "\n" for one in all_launches)
 
 
 def copy(connection: Connection, path: Path) -> float:
@@ -105,7 +103,7 @@ def copy(connection: Connection, path: Path) -> float:
 def measures(rounds: int) -> Iterator[Measure]:
     """Measure the store step on a PostgreSQL of its own, which waits for the disk as a real one does."""
     with Postgres(fsync=True) as server, TemporaryDirectory() as folder:
-        step("init_schema", server.env(OWNER))
+        assert Database(server, DATABASE).run("init_schema").code == 0
         env = server.env(FETCH)
         step_connection = psycopg2.connect(
             host=env["PGHOST"],
