@@ -352,6 +352,7 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
             "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
         )
     with phase("airflow", AIRFLOW):
+        apply_pod_cleanup(images["IMAGE_AIRFLOW"])
         values = airflow_values(images, chosen.get("SCHEDULE", "")) | pull_secrets()
         install("airflow", AIRFLOW, "airflow", *arguments, values=values)
         for workload in (
@@ -359,7 +360,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
             "deployment/airflow-dag-processor",
             "statefulset/airflow-scheduler",
         ):
-            kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=10m")
+            # The scheduler that is replaced waits for its task's end, 11 minutes at most.
+            kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=15m")
     with phase("first run", AIRFLOW, TASKS):
         states = trigger_and_wait()
     show(states)
@@ -433,12 +435,23 @@ def image_references() -> dict[str, str]:
     return dict(line.split("=", 1) for line in run("k8s/images").split())
 
 
+def apply_pod_cleanup(image: str) -> None:
+    """Apply the hourly cleanup of finished pods, which runs Airflow's image."""
+    manifest = (ROOT / "k8s" / "pod-cleanup.yaml").read_text(encoding="utf-8")
+    kubectl("apply", "-f", "-", stdin=manifest.replace("rocket-launches/airflow:set-by-deploy", image))
+    # What did this before.
+    kubectl("delete", "role,rolebinding", "airflow-pod-cleanup", "-n", TASKS, "--ignore-not-found")
+
+
 def pull_secrets() -> dict[str, Any]:
     """Let pods use the Secret `registry`, a registry's login, where somebody has put it; return it as a value."""
     use = {"imagePullSecrets": [{"name": "registry"}]}
     if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
         kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(use))
-    return use if kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found") else {}
+    if kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found"):
+        kubectl("patch", "serviceaccount", "pod-cleanup", "-n", AIRFLOW, "-p", json.dumps(use))
+        return use
+    return {}
 
 
 def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
