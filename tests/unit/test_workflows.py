@@ -1,4 +1,4 @@
-"""What GitHub is told to do: workflows that actionlint accepts, with actions that nobody can move."""
+"""What GitHub is told to do: workflows that actionlint accepts, with actions that nobody can move, and Dependabot."""
 
 import os
 import re
@@ -38,3 +38,18 @@ def test_their_token_can_only_read() -> None:
         workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert workflow["permissions"] == {"contents": "read"}
         assert not any("permissions" in job for job in workflow["jobs"].values())
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "name", "everywhere"),
+    [
+        ("docker", "Dockerfile", ("dags", "tasks/*")),
+        ("pip", "requirements.txt", (".", "tasks/*", "k8s/offline/*")),
+    ],
+)
+def test_dependabot_looks_everywhere(ecosystem: str, name: str, everywhere: tuple[str, ...]) -> None:
+    config = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))
+    [update] = [update for update in config["updates"] if update["package-ecosystem"] == ecosystem]
+    seen = {path for folder in update["directories"] for path in ROOT.glob(f".{folder}/{name}")}
+    assert seen == {path for folder in everywhere for path in ROOT.glob(f"{folder}/{name}")}
+    assert seen
