@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
@@ -25,6 +25,8 @@ from fetch.launch_library import BAD_INPUT, LaunchLibrary, Page
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
+NAMED_STATUSES = 10  # the same
+SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary day
 
 log = logging.getLogger("fetch")
 
@@ -64,6 +66,9 @@ def run() -> None:
                 store.record_failure(connection, library.requests, str(failure))
             raise
         counts = store.merge(connection, library.requests, seen_at)
+    for request in library.requests:
+        for warning in request.warnings:
+            log.warning("%s", warning)
     log.info(
         "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d",
         *counts,
@@ -73,7 +78,8 @@ def run() -> None:
 
 def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) -> None:
     """Read the pages into the database's stage; fail if there are launches and none can be read."""
-    read = sum(store.stage(connection, page.request, readable(page)) for page in library.pages(most))
+    pages = enumerate(library.pages(most))
+    read = sum(stage_page(connection, page, first=number == 0) for number, page in pages)
     unreadable = sum(request.unreadable for request in library.requests)
     if unreadable and not read:
         raise Failure(
@@ -81,6 +87,34 @@ def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) 
             f"None of the {unreadable} launches can be read: nothing was stored. Check that LAUNCH_LIBRARY_URL is a "
             "list of launches, in a version that this image knows.",
         )
+
+
+def stage_page(connection: Connection, page: Page, *, first: bool) -> int:
+    """Read a page into the stage, note what is odd about it, and return how many of its launches can be read."""
+    launches = list(readable(page))
+    staged = store.stage(connection, page.request, launches)
+    # Later pages are not compared: where the list ends changes all the time.
+    before = store.last_count(connection, page.request) if first else 0
+    page.request.warnings += oddities(before, staged + page.request.unreadable, page.request.unreadable, launches)
+    return staged
+
+
+def oddities(before: int, count: int, unreadable: int, launches: Iterable[launch.Launch]) -> Iterator[str]:
+    """Yield warnings about a page of `count` launches that had `before` the last time, each a printable line."""
+    if count <= before / 2 and count <= before - SHRUNK_BY:
+        yield (
+            f"The page has shrunk from {before} to {count} launches since the last good fetch. What it lacks stays "
+            "stored; if the page stays short, check LAUNCH_LIBRARY_URL."
+        )
+    if unreadable:
+        yield f"Launches left out, as they cannot be read: {unreadable} of {count}. The run's log says why."
+    known = launch.STATUSES.values()
+    # Other people's text: cut, quoted, each word once.
+    unknown = sorted({repr(one.status[:40]) for one in launches if one.status and one.status not in known})
+    if unknown:
+        more = f" and {len(unknown) - NAMED_STATUSES} more" if len(unknown) > NAMED_STATUSES else ""
+        words = ", ".join(unknown[:NAMED_STATUSES]) + more
+        yield f"Unknown status, stored and shown as it is: {words}. A newer image may know it."
 
 
 def pages_wanted(setting: str) -> int | None:

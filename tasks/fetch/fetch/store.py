@@ -4,7 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -87,15 +87,24 @@ MERGE = """
         LEFT JOIN (SELECT DISTINCT launch_id FROM changes) AS c USING (launch_id)
         GROUP BY s.request
     )
-    INSERT INTO fetches (requested_at, url, status, error, seen, added, changed, unchanged, unreadable)
+    INSERT INTO fetches (requested_at, url, status, error, seen, added, changed, unchanged, unreadable, warnings)
     SELECT r.requested_at, r.url, r.status, r.error, coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0),
-           coalesce(c.unchanged, 0), r.unreadable
+           coalesce(c.unchanged, 0), r.unreadable, r.warnings
     FROM jsonb_to_recordset(%(requests)s) AS r (
-        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer
+        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer,
+        warnings text[]
     )
     LEFT JOIN counted AS c ON c.request = r.number
     ORDER BY r.number
     RETURNING seen, added, changed, unchanged, unreadable
+"""
+
+# How many launches the address had when it was last read.
+LAST_COUNT = """
+    SELECT seen + unreadable FROM fetches
+    WHERE url = %(url)s AND error IS NULL
+    ORDER BY id DESC
+    LIMIT 1
 """
 
 FAILED = """
@@ -110,7 +119,10 @@ FAILED = """
 
 @dataclass(slots=True)
 class Request:
-    """A request to the Launch Library; `status` is None where no whole answer came."""
+    """A request to the Launch Library; `status` is None where no whole answer came.
+
+    `warnings` are printable lines: what is odd about an answer that is good enough to be stored.
+    """
 
     number: int
     requested_at: datetime
@@ -118,6 +130,7 @@ class Request:
     status: int | None = None
     error: str | None = None
     unreadable: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 class Counts(NamedTuple):
@@ -133,8 +146,15 @@ class Counts(NamedTuple):
 def prepare(connection: Connection) -> None:
     """Make room for the pages, and fail now, before a request is spent, where the schema is not there."""
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT FROM rocket_launches, launch_changes, fetches LIMIT 0")
+        cursor.execute("SELECT fetches.warnings FROM rocket_launches, launch_changes, fetches LIMIT 0")
         cursor.execute(STAGE)
+
+
+def last_count(connection: Connection, request: Request) -> int:
+    """Return how many launches this address had when it was last read; 0 where it never was."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(LAST_COUNT, {"url": request.url})
+        return int((cursor.fetchone() or [0])[0])
 
 
 def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
