@@ -891,6 +891,7 @@ def test_whatever_comes_it_is_a_failure_with_a_code_that_postgresql_can_record(
         result = run_here(shared_database, LAUNCH_LIBRARY_URL=url)
     assert_failed(result, result.code)
     assert result.code in (65, 75, 78)
+    assert len(result.lines) == 1
     assert result.last.isprintable()
     assert len(requests_made(shared_database)) == asked + 1
 

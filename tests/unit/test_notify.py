@@ -620,6 +620,10 @@ def nonsense(connection: socket.socket) -> None:
     connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
 
 
+def malformed(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
 @pytest.mark.parametrize("answer", [reset, half, nonsense])
 def test_a_broken_connection_is_honestly_told(
     database: Database, discord: Watched, answer: Callable[[socket.socket], None]
@@ -964,3 +968,10 @@ def test_a_reason_that_echoes_the_address_tells_no_secret(database: Database) ->
         result = run(database, url)  # which looks for the token
     assert result.code == 65
     assert result.last.isprintable()
+
+
+def test_a_malformed_header_tells_no_secret(database: Database) -> None:
+    add(database, "soon", SOON)
+    with raw_server(malformed) as url:
+        result = run(database, url)  # which looks for the token
+    assert (result.code, len(result.lines)) == (75, 1)
