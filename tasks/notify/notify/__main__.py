@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import psycopg2
 
-from notify import database, message
+from notify import database, heartbeat, message
 from notify.database import BAD_CONFIGURATION, Failure
 from notify.discord import BAD_INPUT, Refused, Webhook
 from notify.store import Launch, Store
@@ -46,16 +46,14 @@ def stop(signum: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + signum)
 
 
-def run() -> int:
-    """Read the configuration, edit what is outdated, post what is new; return the exit code."""
+def run() -> tuple[int, str]:
+    """Read the configuration, edit what is outdated, post what is new; return the exit code and the last line."""
     if (wanted := os.environ.get("NOTIFY") or "true") not in ("true", "false"):
         raise Failure(BAD_CONFIGURATION, f"NOTIFY is {wanted!r}: give true or false.")
     if wanted == "false":
-        log.info("Notifying is switched off for this run: nothing was posted")
-        return NOTHING_TO_SAY
+        return NOTHING_TO_SAY, "Notifying is switched off for this run: nothing was posted"
     if not (url := os.environ.get("DISCORD_WEBHOOK_URL")):
-        log.info("No webhook: DISCORD_WEBHOOK_URL is not set, so nobody was notified")
-        return NOTHING_TO_SAY
+        return NOTHING_TO_SAY, "No webhook: DISCORD_WEBHOOK_URL is not set, so nobody was notified"
     webhook = Webhook(url)
     current = now(os.environ.get("NOW"))
 
@@ -68,10 +66,9 @@ def run() -> int:
     if refused:
         raise refused
     if edited or posted:
-        log.info("Messages: %d posted, %d edited", posted, edited)
-        return 0
-    log.info("Nothing to say: %s", f"{following.name} is announced" if following else "no launch is to come")
-    return NOTHING_TO_SAY
+        return 0, f"Messages: {posted:d} posted, {edited} edited"
+    reason = f"{following.name} is announced" if following else "no launch is to come"
+    return NOTHING_TO_SAY, f"Nothing to say: {reason}"
 
 
 def edit_outdated(store: Store, webhook: Webhook) -> tuple[int, Refused | None]:
@@ -143,7 +140,12 @@ def main() -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings have the address in them: a secret
     signal.signal(signal.SIGTERM, stop)
     try:
-        return run()
+        exit_code, last_line = run()
+        # Before the last line: that is what the UI shows, and a heartbeat that fails is not the result of the run.
+        if url := os.environ.get("HEARTBEAT_URL"):
+            heartbeat.send(url)
+        log.info("%s", last_line)
+        return exit_code
     except (Failure, psycopg2.Error) as error:
         failure = error if isinstance(error, Failure) else database.explain(error)
         log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
