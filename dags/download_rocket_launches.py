@@ -172,6 +172,7 @@ with DAG(
         env_vars=[
             *database("database-notify"),
             secret("DISCORD_WEBHOOK_URL", "discord", "webhook-url", optional=True),
+            secret("HEARTBEAT_URL", "heartbeat", "url", optional=True),
             k8s.V1EnvVar(name="NOTIFY", value="{{ params.notify | lower }}"),
         ],
         # The step exits with 99 when there is nothing to say, or nobody to say it to: shown as skipped.

@@ -96,6 +96,8 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
             "database-notify": database_secret(postgres, NOTIFY),
             "launch-library": {"token": chosen.token} if chosen.token else {},
             "discord": {"webhook-url": chosen.webhook_url},
+            # Never the one of .env: a demo that runs must not hide that the deployment does not.
+            "heartbeat": {"url": ""},
         },
         config_maps={"launch-library": {"url": chosen.upcoming_url}},
     )

@@ -40,6 +40,7 @@ NODE = f"{CLUSTER}-control-plane"
 STAND_INS = {
     "LAUNCH_LIBRARY_URL": "http://launch-library.stand-ins/2.3.0/launches/upcoming/",
     "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
+    "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
 }
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the tasks' images, so it is at hand
 RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
@@ -215,6 +216,7 @@ def write_secrets(chosen: dict[str, str]) -> bool:
 
     # These may be empty: the steps take that for "not set".
     write_secret(TASKS, "discord", {"webhook-url": chosen.get("DISCORD_WEBHOOK_URL", "")})
+    write_secret(TASKS, "heartbeat", {"url": chosen.get("HEARTBEAT_URL", "")})
     write_secret(TASKS, "launch-library", {"token": chosen.get("LAUNCH_LIBRARY_TOKEN", "")})
     config_map = {
         "apiVersion": "v1",

@@ -166,7 +166,7 @@ def pinned(image: str) -> bool:
 
 def plain_secrets(container: Document) -> list[str]:
     """Return what looks like a secret's value, in words that everybody sees who may see a pod."""
-    suspicious = re.compile(r"password|passwd|secret|token|credential|_key$|_conn$|webhook", re.IGNORECASE)
+    suspicious = re.compile(r"password|passwd|secret|token|credential|_key$|_conn$|webhook|heartbeat", re.IGNORECASE)
     found = [env["name"] for env in container.get("env") or [] if env.get("value") and suspicious.search(env["name"])]
     for word in [*(container.get("command") or []), *(container.get("args") or [])]:
         # A variable is no value: "$ADMIN_PASSWORD", $(PASSWORD).

@@ -27,7 +27,7 @@ TASKS = ["initialize_schema", "fetch_and_store_data", "notify_discord"]
 SECRETS = {
     "initialize_schema": {"database-init-schema"},
     "fetch_and_store_data": {"database-fetch", "launch-library"},
-    "notify_discord": {"database-notify", "discord"},
+    "notify_discord": {"database-notify", "discord", "heartbeat"},
 }
 
 
@@ -245,7 +245,7 @@ def test_the_form_reaches_the_pods(dag: DAG) -> None:
 
 def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.MonkeyPatch) -> None:
     """Even where Airflow's own environment has them, the pods' specifications do not."""
-    for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "LAUNCH_LIBRARY_TOKEN"):
+    for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "HEARTBEAT_URL", "LAUNCH_LIBRARY_TOKEN"):
         deployment.setenv(name, "a-secret-value")
     dag = load()
     assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in TASKS])

@@ -358,9 +358,10 @@ def test_the_demo_shows_runs_table_changes_and_message() -> None:
 
 
 def test_with_real_services_the_demo_runs_once(real: tuple[LaunchLibrary, Discord]) -> None:
-    process = demo(**settings_of(*real))
+    process = demo(**settings_of(*real), HEARTBEAT_URL=f"{real[1].url}/heartbeat")
     lines = output_of(process)
     assert process.returncode == 0, "\n".join(lines)
+    assert "/heartbeat" not in [request.path for request in real[1].requests]
     assert sum("notify_discord" in line for line in lines) == 1
     (posted,) = real[1].messages
     assert f"│ {posted.body['embeds'][0]['title'].replace(chr(92), '')}" in lines

@@ -61,6 +61,7 @@ def test_the_first_run_stored_what_was_served_and_posted_one_message() -> None:
     images = {name: image for name, _, image in served().values()}
     assert embed["image"]["url"] == images[embed["title"].replace("\\", "")]
     assert message["history"] == []
+    assert "WARNING" not in log("notify_discord")  # as a heartbeat that failed would be
     code, output = make("rows")
     assert code == 0
     for launch_id, (name, _, _) in served().items():
