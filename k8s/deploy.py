@@ -53,7 +53,10 @@ PROGRAMS = {
 }
 
 # The images that the charts' pods need besides our own.
-IMAGES = ("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "ghcr.io/cloudnative-pg/postgresql:17-minimal-trixie")
+IMAGES = (
+    "ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0",
+    "ghcr.io/cloudnative-pg/postgresql:17.11-202608310816-minimal-trixie",
+)
 
 
 class Failed(Exception):  # noqa: N818  # it says what failed

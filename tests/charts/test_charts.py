@@ -254,6 +254,11 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
     assert all(map(pinned, asked))
 
 
+def test_postgresqls_tag_has_a_date() -> None:
+    """Without one it moves with every fix, and a node takes it for the image that it has already."""
+    assert re.search(r"/postgresql:17\.\d+-\d{12}-", deploy.IMAGES[1])
+
+
 # PostgreSQL
 
 
@@ -511,6 +516,7 @@ def test_the_tasks_find_postgresql() -> None:
             deploy.IMAGES[1].rpartition(":")[2],
             {
                 "helm/postgres.yaml": r"^  imageName: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
+                "k8s/backup.yaml": r"image: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
                 "k8s/offline/build": r"image postgresql ghcr\.io/cloudnative-pg/postgresql:(\S+)",
             },
         ),
