@@ -152,9 +152,12 @@ def secret(namespace: str, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def write_secret(namespace: str, name: str, values: dict[str, str], kind: str = "Opaque") -> None:
+def write_secret(
+    namespace: str, name: str, values: dict[str, str], kind: str = "Opaque", labels: dict[str, str] | None = None
+) -> None:
     """Write a Secret. Its values go through standard input, where no other process can read them."""
-    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": CLUSTER}}
+    labels = {"app.kubernetes.io/part-of": CLUSTER} | (labels or {})
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
     # Server-side: `kubectl apply` would keep the values once more, in an annotation.
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
@@ -194,7 +197,8 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             "port": "5432",
             "dbname": dbname,
         }
-        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth")
+        # The label lets CloudNativePG give a role its new password at once.
+        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth", {"cnpg.io/reload": "true"})
         if role == "airflow":
             uri = f"postgresql://airflow:{values['password']}@{values['host']}:5432/airflow"
             write_secret(AIRFLOW, "airflow-metadata", {"connection": uri})

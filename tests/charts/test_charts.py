@@ -360,6 +360,18 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     }
 
 
+def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
+    """CloudNativePG watches the Secrets with this label; the others it reads again some time."""
+    asked = {name for _, kind, name, _ in asked_for("postgres") if kind == "Secret"}
+    watched = {
+        document["metadata"]["name"]
+        for document in written
+        if document["metadata"]["namespace"] == deploy.AIRFLOW
+        and document["metadata"].get("labels", {}).get("cnpg.io/reload") == "true"
+    }
+    assert watched == asked == {f"database-{name}" for name in ("init-schema", "fetch", "notify", "airflow")}
+
+
 def test_the_databases_secrets_lead_to_postgresql(written: list[Document]) -> None:
     (cluster,) = of_kind("postgres", "Cluster")
     hosts = {document["stringData"]["host"] for document in written if "host" in document.get("stringData", {})}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run
+from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run, secret
 from tests.e2e.cluster import ROOT, ids, log, make, messages, pods, query, runs, served, stand_in, stored, until
 
 FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"
@@ -359,6 +359,18 @@ def test_a_database_that_is_gone_is_restored(tmp_path: Path) -> None:
     (tmp_path / "half.dump").write_bytes(dump.read_bytes()[: dump.stat().st_size // 2])
     assert make("restore", f"FILE={tmp_path}/half.dump")[0] != 0
     assert tables() == before
+
+
+# A changed password
+
+
+def test_a_changed_password_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, old = tables(), secret(AIRFLOW, "database-init-schema")["password"]
+    monkeypatch.setenv("POSTGRES_PASSWORD", "changed: it's @new/word")
+    assert make("up")[0] == 0  # with a green run at its end
+    assert tables() == before
+    code, last = end_of(bare_pod("initialize_schema", PGPASSWORD=old))
+    assert (code, "password authentication failed" in last) == (78, True), last
 
 
 # The node
