@@ -276,6 +276,18 @@ def test_postgresql(name: str, instances: int) -> None:
     assert (database["spec"]["name"], database["spec"]["owner"]) == ("airflow", "airflow")
 
 
+# Airflow
+
+
+def test_a_drain_leaves_an_api_server() -> None:
+    """With one, a budget would only block whoever drains the node."""
+    assert not of_kind("airflow", "PodDisruptionBudget")
+    deployment = of_kind("airflow in production", "Deployment")["airflow-api-server"]["spec"]
+    (budget,) = (found["spec"] for found in of_kind("airflow in production", "PodDisruptionBudget").values())
+    assert (deployment["replicas"], budget["maxUnavailable"]) == (2, 1)
+    assert budget["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
 # Secrets and settings
 
 
