@@ -8,6 +8,7 @@ stays, above all Secrets and data. Interrupted, the next finishes.
 import argparse
 import base64
 import contextlib
+import fcntl
 import functools
 import hashlib
 import http.client
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -102,6 +104,19 @@ def check_programs(*names: str) -> None:
             missing.append(f"  {name} {least[0]}.{least[1]} or newer ({is_there}): {where}")
     if missing:
         raise Failed("Missing:\n" + "\n".join(missing))
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Change a cluster one at a time. However the holder ends, the kernel frees the lock."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{urllib.parse.quote(CONTEXT, safe='')}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another make up, deploy or down works on {CONTEXT}: waiting for its end.", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -286,6 +301,7 @@ def install(release: str, namespace: str, name: str, *arguments: str, values: di
 # ---------------------------------------------------------------- up
 
 
+@lock()
 def up(_arguments: argparse.Namespace) -> None:
     """From nothing, or from anything, to a green run on a kind cluster of our own."""
     if CONTEXT != KIND:
@@ -304,6 +320,7 @@ def up(_arguments: argparse.Namespace) -> None:
     say_how_to_go_on(is_new, states)
 
 
+@lock()
 def deploy(_arguments: argparse.Namespace) -> None:
     """The same on a cluster that is there, by its context, with images from a registry that its nodes can reach."""
     registry = os.environ.get("IMAGE_REGISTRY")
@@ -669,6 +686,7 @@ def status(_arguments: argparse.Namespace) -> None:
         print(f"{namespace}:\n{kubectl('get', 'pods', '-n', namespace)}")
 
 
+@lock()
 def down(_arguments: argparse.Namespace) -> None:
     """Delete our kind cluster and all that is in it."""
     if CONTEXT != KIND:
