@@ -15,7 +15,6 @@ import http.client
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_bytes, token_hex, token_urlsafe
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,7 @@ STAND_INS = {
     "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
 }
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the tasks' images, so it is at hand
+REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
 RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
 
 # In which version at least, what says it, and how to get it.
@@ -189,9 +190,14 @@ def deploy_stand_ins() -> None:
         kubectl("rollout", "status", f"deployment/{name}", "-n", "stand-ins", "--timeout=2m")
 
 
+def owner_and_database(chosen: dict[str, str]) -> tuple[str, str]:
+    """Return who owns the launches, and the name of their database."""
+    return chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+
+
 def write_secrets(chosen: dict[str, str]) -> bool:
     """Write every Secret, what .env does not give made once and kept; return whether the admin's password is new."""
-    owner, database = chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+    owner, database = owner_and_database(chosen)
     roles = {
         "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
         "database-fetch": ("launch_fetch", database, None),
@@ -207,7 +213,7 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             )
         values = {
             "username": role,
-            "password": wanted or there.get("password") or secrets.token_urlsafe(24),
+            "password": wanted or there.get("password") or token_urlsafe(24),
             "host": f"postgres-rw.{AIRFLOW}.svc",
             "port": "5432",
             "dbname": dbname,
@@ -221,9 +227,9 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             write_secret(TASKS, name, values)
 
     generated = {
-        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
-        "airflow-api-secret-key": ("api-secret-key", secrets.token_hex(32)),
-        "airflow-jwt-secret": ("jwt-secret", secrets.token_hex(64)),
+        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(token_bytes(32)).decode()),
+        "airflow-api-secret-key": ("api-secret-key", token_hex(32)),
+        "airflow-jwt-secret": ("jwt-secret", token_hex(64)),
     }
     for name, (key, value) in generated.items():
         if not secret(AIRFLOW, name):
@@ -231,7 +237,7 @@ def write_secrets(chosen: dict[str, str]) -> bool:
     password = chosen.get("AIRFLOW_ADMIN_PASSWORD") or secret(AIRFLOW, "airflow-admin").get("password")
     admin = {
         "username": chosen.get("AIRFLOW_ADMIN_USER") or "admin",
-        "password": password or secrets.token_urlsafe(12),
+        "password": password or token_urlsafe(12),
     }
     write_secret(AIRFLOW, "airflow-admin", admin)
 
@@ -248,23 +254,42 @@ def write_secrets(chosen: dict[str, str]) -> bool:
     return not password
 
 
+def use_registry_login() -> None:
+    """Let the tasks' pods use the Secret `registry`, where somebody has put it."""
+    if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
+        kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(REGISTRY_LOGIN))
+
+
+def secrets(_arguments: argparse.Namespace) -> None:
+    """Write every Secret and nothing else, for helm by hand."""
+    check_programs("kubectl")
+    check_settings()
+    with lock():
+        write_secrets(settings())
+        use_registry_login()
+
+
 # ---------------------------------------------------------------- charts
 
 
+def locked_charts() -> dict[str, list[str]]:
+    """Return helm/charts.lock: version, repository and digest by name."""
+    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
+    return {name: rest for name, *rest in map(str.split, lines) if name != "#"}
+
+
 @functools.cache
-def chart(name: str) -> str:
+def chart_path(name: str) -> str:
     """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
 
     The digest is checked. One that differs is an error for what was downloaded; for what somebody put into the folder
     it is a warning, as is a chart's folder, which has no digest.
     """
-    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
-    lock = {line.split()[0]: line.split()[1:] for line in lines if line and not line.startswith("#")}
-    version, repository, digest = lock[name]
+    version, repository, digest = locked_charts()[name]
     folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
     packed = folder / f"{name}-{version}.tgz"
     if not packed.exists() and (folder / name / "Chart.yaml").exists():
-        print(f"Warning: {folder / name} is used as it is: a folder has no digest.")
+        print(f"Warning: {folder / name} is used as it is: a folder has no digest.", file=sys.stderr)
         return str(folder / name)
     downloaded = not packed.exists()
     if downloaded:
@@ -274,26 +299,33 @@ def chart(name: str) -> str:
         if downloaded:
             packed.unlink()
             raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
-        print(f"Warning: {packed} is used, though its digest is not the locked one.")
+        print(f"Warning: {packed} is used, though its digest is not the locked one.", file=sys.stderr)
     return str(packed)
 
 
 def check_charts() -> None:
     """Find every chart. Raises Failed with the one that cannot be had."""
-    for name in ("cloudnative-pg", "cluster", "airflow"):
-        chart(name)
+    for name in locked_charts():
+        chart_path(name)
+
+
+def chart(arguments: argparse.Namespace) -> None:
+    """Print the path of a chart, downloaded if it is not there yet, for helm by hand."""
+    check_programs("helm")
+    print(chart_path(arguments.name))
 
 
 def install(release: str, namespace: str, name: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
-    """Install or upgrade a release; `values` are added to those of its file, which come before the arguments'."""
+    """Install or upgrade a release with its values file, the arguments', `values`, and last the user's own."""
     # An upgrade that was interrupted would block every later one.
     pending = json.loads(helm("list", "--pending", "--namespace", namespace, "--output", "json") or "[]")
     if any(found["name"] == release for found in pending):
         first = [found["revision"] for found in pending if found["name"] == release] == ["1"]
         helm(*("uninstall", "--no-hooks") if first else ("rollback", "--no-hooks"), release, "--namespace", namespace)
+    local = ("--values", "helm/local.yaml") if (ROOT / "helm" / "local.yaml").exists() else ()
     helm(
-        *("upgrade", "--install", release, chart(name), "--namespace", namespace, "--timeout", "15m"),
-        *("--values", f"helm/{release}.yaml", *arguments, "--values", "-"),
+        *("upgrade", "--install", release, chart_path(name), "--namespace", namespace, "--timeout", "15m"),
+        *("--values", f"helm/{release}.yaml", *arguments, "--values", "-", *local),
         stdin=json.dumps(values or {}),
     )
 
@@ -309,6 +341,7 @@ def up(_arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_programs("docker", "kind", "helm", "kubectl")
     check_settings()
+    check_charts()
     if settings().get("STAND_INS"):
         print("Launch Library and Discord: stand-ins, as STAND_INS is set.")
     with phase("cluster"):
@@ -331,6 +364,7 @@ def deploy(_arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_programs("docker", "helm", "kubectl")
     check_settings()
+    check_charts()
     with phase("cluster"):
         kubectl("version", "--request-timeout=30s")
     with phase("images"):
@@ -351,7 +385,6 @@ def check_settings() -> None:
     """Find out what cannot work before anything is done."""
     if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
-    check_charts()
 
 
 def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
@@ -365,19 +398,17 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
         is_new = write_secrets(chosen)
+        use_registry_login()
     with phase("operator", OPERATOR):
         install_operator(*arguments)
     with phase("database", AIRFLOW):
-        owner = secret(AIRFLOW, "database-init-schema")
-        initdb = {"owner": owner["username"], "database": owner["dbname"]}
-        install("postgres", AIRFLOW, "cluster", *arguments, values={"cluster": {"initdb": initdb}})
+        install("postgres", AIRFLOW, "cluster", *arguments, values=values_of("postgres", images))
         kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
         kubectl(
             "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
         )
     with phase("airflow", AIRFLOW):
-        values = airflow_values(images, chosen.get("SCHEDULE", "")) | pull_secrets()
-        install("airflow", AIRFLOW, "airflow", *arguments, values=values)
+        install("airflow", AIRFLOW, "airflow", *arguments, values=values_of("airflow", images))
         for workload in (
             "deployment/airflow-api-server",
             "deployment/airflow-dag-processor",
@@ -457,12 +488,26 @@ def image_references() -> dict[str, str]:
     return dict(line.split("=", 1) for line in run("k8s/images").split())
 
 
-def pull_secrets() -> dict[str, Any]:
-    """Let pods use the Secret `registry`, a registry's login, where somebody has put it; return it as a value."""
-    use = {"imagePullSecrets": [{"name": "registry"}]}
-    if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
-        kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(use))
-    return use if kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found") else {}
+def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
+    """Return what the deployment adds to a release's values file: what .env, the images and the cluster say."""
+    chosen = settings()
+    # Before there is a cluster, .env alone says it.
+    is_there = CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split()
+    if release == "postgres":
+        owner, database = owner_and_database(chosen)
+        there = secret(AIRFLOW, "database-init-schema") if is_there else {}
+        initdb = {"owner": there.get("username", owner), "database": there.get("dbname", database)}
+        return {"cluster": {"initdb": initdb}}
+    if release == "airflow":
+        login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
+        return airflow_values(images, chosen.get("SCHEDULE", "")) | (REGISTRY_LOGIN if login else {})
+    return {}
+
+
+def values(arguments: argparse.Namespace) -> None:
+    """Print what the deployment adds to a release's values file, for helm by hand; JSON is YAML."""
+    check_programs("kubectl")
+    print(json.dumps(values_of(arguments.release, image_references()), indent=2))
 
 
 def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
@@ -702,7 +747,7 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down):
+    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down, secrets, chart, values):
         subparser = commands.add_parser(command.__name__, help=command.__doc__)
         subparser.set_defaults(run=command)
         if command is logs:
@@ -711,6 +756,10 @@ def main() -> int:
             subparser.add_argument("statement", nargs="?")
         if command is restore:
             subparser.add_argument("file", type=Path)
+        if command is chart:
+            subparser.add_argument("name", choices=locked_charts())
+        if command is values:
+            subparser.add_argument("release", choices=("operator", "postgres", "airflow"))
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import subprocess
@@ -30,6 +31,7 @@ from tests.charts.manifests import (
     program,
     read,
     run,
+    template,
     text,
     write_crd_schemas,
     write_schemas,
@@ -84,6 +86,79 @@ def test_every_value_for_production_does_something() -> None:
 @each_release
 def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
     assert list(idle(RELEASES[release][2], defaults(release))) == []
+
+
+@each_release
+def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there is a cluster, .env alone says it."""
+    monkeypatch.setattr(deploy, "run", lambda *_, **__: "another-context\n")
+    monkeypatch.setattr(deploy, "settings", lambda: {"SCHEDULE": "@hourly"})
+    assert deploy.values_of(release, IMAGES) == RELEASES[release][2]
+
+
+def test_the_values_follow_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of what is there stays, whatever .env says; a registry's login is used where it is."""
+    data = {"username": "cm9ja2V0", "dbname": "bGF1bmNoZXM="}  # rocket, launches
+    monkeypatch.setattr(deploy, "run", lambda *_, **__: f"{deploy.CONTEXT}\n")
+    monkeypatch.setattr(deploy, "kubectl", lambda *_, **__: json.dumps({"data": data}))
+    monkeypatch.setattr(deploy, "settings", lambda: {"POSTGRES_USER": "probe", "POSTGRES_DB": "orbit"})
+    owned = {"owner": "rocket", "database": "launches"}
+    assert deploy.values_of("postgres", IMAGES) == {"cluster": {"initdb": owned}}
+    assert deploy.values_of("airflow", IMAGES)["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("release", [release for release, (_, _, added) in RELEASES.items() if added])
+def test_the_values_file_alone_is_refused(release: str) -> None:
+    """It would be every pod with the chart's own image, and another owner of the launches."""
+    chart_name, namespace, _ = RELEASES[release]
+    command = (program("helm"), "template", release, chart(chart_name), "--namespace", namespace)
+    alone = subprocess.run(
+        [*command, "--values", f"helm/{release}.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert alone.returncode
+    assert f"add --values with what `python3 k8s/deploy.py values {release}` prints" in alone.stderr
+
+
+LOCAL = """
+nodeSelector: { disk: fast } # of the operator and of Airflow
+cluster:
+  storage: { storageClass: fast }
+  affinity: { nodeSelector: { disk: fast } }
+ingress:
+  apiServer: { enabled: true, ingressClassName: nginx, hosts: [{ name: airflow.example.org }] }
+"""
+
+
+@each_release
+def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> None:
+    """Each takes what it knows, though its schema is strict."""
+    (tmp_path / "local.yaml").write_text(LOCAL, encoding="utf-8")
+    files = ("helm/production.yaml", "-", str(tmp_path / "local.yaml"))
+    rendered = template(release, *(f"--values={file}" for file in files))
+    assert "disk: fast" in rendered
+    assert ("storageClass: fast" in rendered) is (release == "postgres")
+    assert ("airflow.example.org" in rendered) is (release == "airflow")
+
+
+def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def helm(*command: str, stdin: str = "") -> str:  # noqa: ARG001  # as deploy's own
+        commands.append(command)
+        return "[]"
+
+    monkeypatch.setattr(deploy, "helm", helm)
+    monkeypatch.setattr(deploy, "chart_path", lambda name: name)
+    monkeypatch.setattr(deploy, "ROOT", tmp_path)
+    (tmp_path / "helm").mkdir()
+
+    def files() -> list[str]:
+        deploy.install("airflow", deploy.AIRFLOW, "airflow", "--values", "helm/production.yaml")
+        return [value for option, value in itertools.pairwise(commands[-1]) if option == "--values"]
+
+    assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-"]
+    (tmp_path / "helm" / "local.yaml").touch()
+    assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-", "helm/local.yaml"]
 
 
 @each_release

@@ -17,15 +17,20 @@ Start = Callable[..., "subprocess.Popen[str]"]
 WAITS = "Another make up, deploy or down works on {}: waiting for its end.\n"
 
 
+def program(cache: Path, name: str, script: str) -> Path:
+    """Make a program that is found before the real one, where `make offline` puts its own."""
+    path = cache / "rocket-launches" / "bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture
-def kind(tmp_path: Path) -> Path:
-    """A `kind` that takes a minute, where `make offline` puts the real one; a file beside it says that it runs."""
-    folder = tmp_path / "rocket-launches" / "bin"
-    folder.mkdir(parents=True)
-    for name, script in {"kind": 'touch "$0.runs"; exec sleep 60', "docker": "true"}.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-        (folder / name).chmod(0o755)
-    return folder / "kind"
+def runs(tmp_path: Path) -> Path:
+    """A file that is there once `kind` runs, which takes a minute."""
+    program(tmp_path, "docker", "true")
+    return program(tmp_path, "kind", 'touch "$0.runs"; exec sleep 60').with_suffix(".runs")
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             cwd=ROOT,
             env=os.environ | nothing | env,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
@@ -61,8 +66,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-def test_two_do_not_change_a_cluster_at_once(kind: Path, start: Start) -> None:
-    runs = kind.with_suffix(".runs")
+def test_two_do_not_change_a_cluster_at_once(runs: Path, start: Start) -> None:
     first = start("down")
     wait_for(runs)
     runs.unlink()
@@ -76,8 +80,20 @@ def test_two_do_not_change_a_cluster_at_once(kind: Path, start: Start) -> None:
     wait_for(runs)
 
 
-def test_another_cluster_does_not_wait(kind: Path, start: Start) -> None:
+def test_what_does_not_change_that_cluster_does_not_wait(tmp_path: Path, runs: Path, start: Start) -> None:
     start("down")
-    wait_for(kind.with_suffix(".runs"))
+    wait_for(runs)
     other = start("down", KUBE_CONTEXT="arn:aws:eks:eu-west-1:1:cluster/other")
-    assert "make down deletes its own kind cluster only" in other.communicate(timeout=20)[0]
+    assert "make down deletes its own kind cluster only" in other.communicate(timeout=20)[1]
+    program(tmp_path, "kubectl", 'if [ "$1" = version ]; then echo v1.35.4; fi')
+    assert start("values", "operator").communicate(timeout=20) == ("{}\n", "")
+
+
+def test_a_charts_path_is_all_that_is_printed(tmp_path: Path, start: Start) -> None:
+    """Helm takes it from there, so that a warning must go elsewhere."""
+    program(tmp_path, "helm", "echo v4.3.1")
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow" / "Chart.yaml").touch()
+    printed, said = start("chart", "airflow", CHARTS_DIR=str(tmp_path)).communicate(timeout=20)
+    assert printed == f"{tmp_path / 'airflow'}\n"
+    assert "is used as it is" in said
