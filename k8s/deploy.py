@@ -12,6 +12,7 @@ import fcntl
 import functools
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -385,6 +386,7 @@ def check_settings() -> None:
     """Find out what cannot work before anything is done."""
     if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
+    egress_except(settings())
 
 
 def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
@@ -394,7 +396,7 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
     """
     chosen = settings()
     with phase("secrets"):
-        kubectl("apply", "-k", "k8s")
+        apply_manifests(chosen)
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
         is_new = write_secrets(chosen)
@@ -419,6 +421,28 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         states = trigger_and_wait()
     show(states)
     return is_new, states
+
+
+def apply_manifests(chosen: dict[str, str]) -> None:
+    """Apply what the charts do not bring; in the policy `web`, except what EGRESS_EXCEPT names."""
+    kubectl("apply", "-k", "k8s")
+    if networks := egress_except(chosen):
+        blocks = [
+            {"ipBlock": {"cidr": cidr, "except": [str(network) for network in networks if network.version == version]}}
+            for version, cidr in ((4, "0.0.0.0/0"), (6, "::/0"))
+        ]
+        patch = json.dumps([{"op": "replace", "path": "/spec/egress/0/to", "value": blocks}])
+        kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p", patch)
+
+
+def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return the networks in EGRESS_EXCEPT. Raises Failed where a word is none."""
+    try:
+        return [ipaddress.ip_network(word) for word in chosen.get("EGRESS_EXCEPT", "").split()]
+    except ValueError as error:
+        raise Failed(
+            f"EGRESS_EXCEPT in .env takes networks such as 10.0.0.0/8, with spaces between: {error}."
+        ) from None
 
 
 def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import ipaddress
 import itertools
 import json
 import re
@@ -554,11 +555,113 @@ def test_nobody_talks_to_anybody_by_default(namespace: str) -> None:
     assert policies(namespace)["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
+def dns_alone(rule: Document) -> bool:
+    """Tell whether a rule opens DNS and nothing else, wherever it answers."""
+    wanted = [{"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    return rule == {"ports": wanted}
+
+
+def reaches(spec: Document, address: str) -> bool:
+    """Tell whether a policy lets its pods go to an address."""
+    there = ipaddress.ip_address(address)
+    return any(
+        there in ipaddress.ip_network(peer["ipBlock"]["cidr"])
+        and not any(there in ipaddress.ip_network(network) for network in peer["ipBlock"].get("except", []))
+        for rule in spec["egress"]
+        for peer in rule["to"]
+    )
+
+
+INSIDE = {
+    "kind: pods, services, nodes": "10.244.0.0/16 10.96.0.0/16 172.18.0.0/16 fd00:10:244::/56 fd00:10:96::/112",
+    "k3s: pods, services": "10.42.0.0/16 10.43.0.0/16",
+    "EKS: services, further pods": "172.20.0.0/16 100.64.0.0/16",
+    "OpenShift: pods, services": "10.128.0.0/14 172.30.0.0/16",
+    "minikube: nodes": "192.168.49.0/24 192.168.39.0/24",
+    "NodeLocal DNSCache; a cloud's metadata": "169.254.20.10/32 169.254.169.254/32 fd00:ec2::254/128 fe80::/64",
+}
+# Others, and the neighbours of what is excepted.
+OUTSIDE = "162.159.128.233 1.1.1.1 9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0"
+OUTSIDE += " 100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 2606:4700::1111 fbff:ffff:: fec0::"
+
+
+@pytest.mark.parametrize("cluster", INSIDE)
+def test_the_web_is_not_inside_of_the_cluster(cluster: str) -> None:
+    web = policies(deploy.TASKS)["web"]
+    for network in map(ipaddress.ip_network, INSIDE[cluster].split()):
+        assert not reaches(web, str(network[0]))
+        assert not reaches(web, str(network[-1]))
+
+
+def test_the_web_is_all_that_is_outside() -> None:
+    assert [address for address in OUTSIDE.split() if not reaches(policies(deploy.TASKS)["web"], address)] == []
+
+
+def test_what_is_inside_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named."""
+    commands = []
+    monkeypatch.setattr(deploy, "kubectl", lambda *command: commands.append(command))
+    deploy.apply_manifests({"EGRESS_EXCEPT": ""})
+    assert commands == [("apply", "-k", "k8s")]
+    deploy.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
+    ((*command, text),) = commands[2:]
+    assert command == ["patch", "networkpolicy", "web", "-n", deploy.TASKS, "--type=json", "-p"]
+    (patch,) = json.loads(text)
+    assert (patch["op"], patch["path"]) == ("replace", "/spec/egress/0/to")
+    web = policies(deploy.TASKS)["web"]
+    (rule,) = web["egress"]
+    changed = web | {"egress": [rule | {"to": patch["value"]}]}
+    assert [reaches(changed, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
+    assert [reaches(changed, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
+    with pytest.raises(deploy.Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
+        deploy.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
+
+
+API_SERVER = {443, 6443, 8443, 16443}  # … and behind a load balancer, minikube's, MicroK8s'
+
+
+def selects(policy: Document, labels: dict[str, str]) -> bool:
+    """Tell whether a policy is about pods with these labels."""
+    selector = policy["podSelector"]
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(expression["key"]) in expression["values"] for expression in selector.get("matchExpressions", [])
+    )
+
+
+def test_who_has_a_token_and_nobody_else_reaches_kubernetes() -> None:
+    """PostgreSQL's pods, which the operator makes, have one, too."""
+    accounts = of_kind("airflow", "ServiceAccount") | of_kind("k8s in production", "ServiceAccount")
+    found = {"postgres": (True, {"cnpg.io/cluster": next(iter(of_kind("postgres", "Cluster")))})}
+    for document in documents("airflow") + documents("k8s in production"):
+        if (spec := pod_spec(document)) and document["metadata"].get("namespace", deploy.AIRFLOW) == deploy.AIRFLOW:
+            account = accounts.get(spec.get("serviceAccountName", ""), {})
+            token = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
+            template = document["spec"].get("jobTemplate", document)["spec"]["template"]
+            found[document["metadata"]["name"]] = (token is not False, template["metadata"]["labels"])
+    assert len(found) > 6
+    for name, (token, labels) in found.items():
+        about = [spec for spec in policies(deploy.AIRFLOW).values() if selects(spec, labels)]
+        anywhere = [rule for spec in about for rule in spec.get("egress", []) if "to" not in rule]
+        assert any(map(dns_alone, anywhere)), name
+        opened = {port["port"] for rule in anywhere if not dns_alone(rule) for port in rule["ports"]}
+        assert opened == (API_SERVER if token else set()), name
+
+
+def test_the_operator_reaches_kubernetes() -> None:
+    anywhere = [rule for rule in policies(deploy.OPERATOR)["operator"]["egress"] if "to" not in rule]
+    assert len(anywhere) == 2
+    assert dns_alone(anywhere[0])
+    assert {port["port"] for port in anywhere[1]["ports"]} == API_SERVER
+
+
 def test_the_web_is_for_the_two_tasks_that_need_it() -> None:
     outside = {
-        name: spec["podSelector"] for name, spec in policies(deploy.TASKS).items() if ports(spec, "egress") - {53, 5432}
+        name: spec["podSelector"]
+        for name, spec in policies(deploy.TASKS).items()
+        if ports(spec, "egress") - {53, 5353, 5432}
     }
     assert ports(policies(deploy.TASKS)["web"], "egress") == {443}
+    assert dns_alone(policies(deploy.TASKS)["dns-and-postgres"]["egress"][0])
     tasks = ["fetch_and_store_data", "notify_discord"]
     assert outside == {"web": {"matchExpressions": [{"key": "task_id", "operator": "In", "values": tasks}]}}
     assert {task.replace("_", "-") for task in tasks} < {pod["metadata"]["name"] for pod in documents("dag")}
