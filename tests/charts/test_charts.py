@@ -38,6 +38,7 @@ from tests.charts.manifests import (
     write_schemas,
 )
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
@@ -120,23 +121,14 @@ def test_the_values_file_alone_is_refused(release: str) -> None:
     assert f"add --values with what `python3 k8s/deploy.py values {release}` prints" in alone.stderr
 
 
-LOCAL = """
-nodeSelector: { disk: fast } # of the operator and of Airflow
-cluster:
-  storage: { storageClass: fast }
-  affinity: { nodeSelector: { disk: fast } }
-ingress:
-  apiServer: { enabled: true, ingressClassName: nginx, hosts: [{ name: airflow.example.org }] }
-"""
-
-
 @each_release
 def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> None:
-    """Each takes what it knows, though its schema is strict."""
-    (tmp_path / "local.yaml").write_text(LOCAL, encoding="utf-8")
+    """The README's example: each chart takes what it knows, though its schema is strict."""
+    example = README.partition("`helm/local.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
     files = ("helm/production.yaml", "-", str(tmp_path / "local.yaml"))
     rendered = template(release, *(f"--values={file}" for file in files))
-    assert "disk: fast" in rendered
+    assert ("disk: fast" in rendered) is (release != "postgres")
     assert ("storageClass: fast" in rendered) is (release == "postgres")
     assert ("airflow.example.org" in rendered) is (release == "airflow")
 
@@ -446,6 +438,21 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
         for namespace, _, name, _ in asked_for(pods)
         if name != "airflow-config"  # the chart's own
     }
+
+
+def test_the_readme_lists_every_secret(written: list[Document]) -> None:
+    """For whoever writes them from outside."""
+    there = {key for document in written for key in keys(document["metadata"]["namespace"], document)}
+    section = README.partition("### With Helm yourself")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| (`.+`) \| (`.+`) \|$", section, re.MULTILINE)
+    listed = {
+        (namespace, "Secret", name, key)
+        for namespace, names, listed_keys in rows
+        for name in re.findall(r"`([^`]+)`", names)
+        for key in re.findall(r"`([^`]+)`", listed_keys)
+    }
+    assert listed == {key for key in there if key[1] == "Secret"}
+    assert [key[2:] for key in there if key[1] == "ConfigMap"] == [("launch-library", "url")]
 
 
 def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
