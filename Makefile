@@ -101,6 +101,7 @@ lock: .venv/installed  ## Lock the requirements anew; UPGRADE=1 takes the newest
 	  $(BIN)/uv pip compile $(LOCK) --python-version 3.11 -c requirements.txt --no-emit-package greenlet \
 	    tasks/$$task/requirements.in -o tasks/$$task/requirements.txt || exit; \
 	done
+	$(BIN)/uv pip compile $(LOCK) --python-version 3.13 --no-deps dags/requirements.in -o dags/requirements.txt
 	$(BIN)/uv pip compile $(LOCK) --python-version 3.13 $(OFFLINE)/airflow/requirements.in -o $(OFFLINE)/airflow/requirements.txt
 LOCK = -q --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
   $(if $(UPGRADE),--upgrade)
@@ -109,7 +110,7 @@ LOCK = -q --universal --generate-hashes --no-emit-index-url --custom-compile-com
 # A file at a time, as the files differ in a version. An exception is a line --ignore-vuln ID, with its reason.
 .PHONY: audit
 audit: .venv/installed  ## Ask OSV for the known vulnerabilities of every Python package that is pinned
-	@for file in requirements.txt tasks/*/requirements.txt $(OFFLINE)/*/requirements.txt; do \
+	@for file in requirements.txt dags/requirements.txt tasks/*/requirements.txt $(OFFLINE)/*/requirements.txt; do \
 	  said=$$($(BIN)/pip-audit --disable-pip --progress-spinner off -s osv $(if $(OSV),--osv-url $(OSV)) -r $$file 2>&1) \
 	    || failed=1; \
 	  case $$said in \

@@ -77,6 +77,8 @@ POD_DEFAULTS = {
     "retries": 4,
     "retry_delay": timedelta(minutes=5),
     "retry_exponential_backoff": 2,
+    # The configuration is bad: somebody has to change it, and a run that waits keeps the next one waiting.
+    "fail_on_exit_code": (78,),
     # The pod's specification is long and says nothing about a failure; its events do.
     "log_pod_spec_on_failure": False,
     "log_events_on_failure": True,
@@ -101,6 +103,19 @@ POD_DEFAULTS = {
         read_only_root_filesystem=True,
     ),
 }
+
+# What the UI shows beside each task.
+EXIT_CODES = """
+
+| exit code | meaning | what to do |
+|---|---|---|
+| 0 | done | |
+| 65 | the input is bad: no page of launches, or a message that Discord refuses | read the log's last line |
+| 75 | network, throttled, 5xx, database away | nothing: up to four more tries follow, over one to two hours |
+| 78 | the configuration is bad: password, schema, address, token | mend what the last line names, clear the task |
+| 99 | there is nothing to say, or nobody to say it to | nothing: the task is shown as skipped |
+| 143 | stopped by SIGTERM | nothing: it is tried again, and nothing is half-written |
+"""
 
 with DAG(
     "download_rocket_launches",
@@ -133,12 +148,14 @@ with DAG(
     initialize_schema = WatchingPodOperator(
         task_id="initialize_schema",
         name="initialize-schema",
+        doc_md="Brings the database to the schema of this image. Running it again is harmless." + EXIT_CODES,
         image=image("IMAGE_INIT_SCHEMA"),
         env_vars=database("database-init-schema"),
     )
     fetch_and_store_data = WatchingPodOperator(
         task_id="fetch_and_store_data",
         name="fetch-and-store-data",
+        doc_md="Reads the upcoming launches and stores them, all of a run or nothing." + EXIT_CODES,
         image=image("IMAGE_FETCH"),
         env_vars=[
             *database("database-fetch"),
@@ -150,6 +167,7 @@ with DAG(
     notify_discord = WatchingPodOperator(
         task_id="notify_discord",
         name="notify-discord",
+        doc_md="Posts the next launch once, and edits the messages whose launch has changed." + EXIT_CODES,
         image=image("IMAGE_NOTIFY"),
         env_vars=[
             *database("database-notify"),
@@ -158,5 +176,7 @@ with DAG(
         ],
         # The step exits with 99 when there is nothing to say, or nobody to say it to: shown as skipped.
         skip_on_exit_code=99,
+        # Nor does another try help a message that Discord refuses; the next run has newer text.
+        fail_on_exit_code=(65, 78),
     )
     initialize_schema >> fetch_and_store_data >> notify_discord

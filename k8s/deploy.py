@@ -256,9 +256,10 @@ def write_secrets(chosen: dict[str, str]) -> bool:
 
 
 def use_registry_login() -> None:
-    """Let the tasks' pods use the Secret `registry`, where somebody has put it."""
-    if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
-        kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(REGISTRY_LOGIN))
+    """Let those pods use the Secret `registry`, where somebody has put it, that no chart makes."""
+    for namespace, account in ((TASKS, "default"), (AIRFLOW, "pod-cleanup")):
+        if kubectl("get", "secret", "registry", "-n", namespace, "--ignore-not-found"):
+            kubectl("patch", "serviceaccount", account, "-n", namespace, "-p", json.dumps(REGISTRY_LOGIN))
 
 
 def secrets(_arguments: argparse.Namespace) -> None:
@@ -400,7 +401,6 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
         is_new = write_secrets(chosen)
-        use_registry_login()
     with phase("operator", OPERATOR):
         install_operator(*arguments)
     with phase("database", AIRFLOW):
@@ -410,13 +410,16 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
             "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
         )
     with phase("airflow", AIRFLOW):
+        apply_pod_cleanup(images["IMAGE_AIRFLOW"])
+        use_registry_login()
         install("airflow", AIRFLOW, "airflow", *arguments, values=values_of("airflow", images))
         for workload in (
             "deployment/airflow-api-server",
             "deployment/airflow-dag-processor",
             "statefulset/airflow-scheduler",
         ):
-            kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=10m")
+            # The scheduler that is replaced waits for its task's end, 11 minutes at most.
+            kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=15m")
     with phase("first run", AIRFLOW, TASKS):
         states = trigger_and_wait()
     show(states)
@@ -510,6 +513,14 @@ def load_images() -> dict[str, str]:
 def image_references() -> dict[str, str]:
     """Return our images by the variables that the DAG knows them by."""
     return dict(line.split("=", 1) for line in run("k8s/images").split())
+
+
+def apply_pod_cleanup(image: str) -> None:
+    """Apply the hourly cleanup of finished pods, which runs Airflow's image."""
+    manifest = (ROOT / "k8s" / "pod-cleanup.yaml").read_text(encoding="utf-8")
+    kubectl("apply", "-f", "-", stdin=manifest.replace("rocket-launches/airflow:set-by-deploy", image))
+    # What did this before.
+    kubectl("delete", "role,rolebinding", "airflow-pod-cleanup", "-n", TASKS, "--ignore-not-found")
 
 
 def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:

@@ -104,12 +104,13 @@ def text(name: str) -> str:
     """Return the YAML of a release, of our own manifests, or of the DAG's pods; what is added in production, too."""
     name, production, _ = name.partition(" in production")
     if name == "k8s":
-        files = ["k8s/operator.yaml", *(["k8s/backup.yaml"] if production else [])]
+        files = ["k8s/operator.yaml", "k8s/pod-cleanup.yaml", *(["k8s/backup.yaml"] if production else [])]
         kubectl = shutil.which("kubectl", path=PATH)
         if not kubectl:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
         texts = [(ROOT / file).read_text(encoding="utf-8") for file in files]
-        return "\n---\n".join([*texts, *([run(kubectl, "kustomize", "k8s")] if kubectl else [])])
+        joined = "\n---\n".join([*texts, *([run(kubectl, "kustomize", "k8s")] if kubectl else [])])
+        return joined.replace("rocket-launches/airflow:set-by-deploy", IMAGES["IMAGE_AIRFLOW"])
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)

@@ -298,8 +298,8 @@ def test_every_container_was_seen() -> None:
         "operator": 1,
         "postgres": 0,  # the operator makes its pods
         "airflow": 11,
-        "k8s": 0,
-        "k8s in production": 1,
+        "k8s": 1,
+        "k8s in production": 2,
         "dag": 3,
     }
 
@@ -495,7 +495,7 @@ def test_pod_security() -> None:
 
 
 def test_what_airflow_may_do_where_the_tasks_run() -> None:
-    """The scheduler, whose processes the LocalExecutor's workers are, runs pods; the nightly cleanup deletes them."""
+    """The scheduler, whose processes the LocalExecutor's workers are, runs pods; the hourly cleanup deletes them."""
     assert "executor = LocalExecutor" in of_kind("airflow", "ConfigMap")["airflow-config"]["data"]["airflow.cfg"]
     granted = {}
     for binding in of_kind("k8s", "RoleBinding").values():
@@ -503,7 +503,7 @@ def test_what_airflow_may_do_where_the_tasks_run() -> None:
         role = of_kind("k8s", "Role")[binding["roleRef"]["name"]]
         assert binding["metadata"]["namespace"] == role["metadata"]["namespace"] == deploy.TASKS
         assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", deploy.AIRFLOW)
-        assert subject["name"] in of_kind("airflow", "ServiceAccount")
+        assert subject["name"] in of_kind("airflow", "ServiceAccount") | of_kind("k8s", "ServiceAccount")
         granted[subject["name"]] = {
             "/".join(filter(None, (group, resource))): sorted(rule["verbs"])
             for rule in role["rules"]
@@ -516,7 +516,7 @@ def test_what_airflow_may_do_where_the_tasks_run() -> None:
             "pods/log": ["get"],
             "events": ["list", "watch"],
         },
-        pod_spec(of_kind("airflow", "CronJob")["airflow-database-cleanup"])["serviceAccountName"]: {  # type: ignore[index]
+        pod_spec(of_kind("k8s", "CronJob")["pod-cleanup"])["serviceAccountName"]: {  # type: ignore[index]
             "pods": ["delete", "list"],
         },
     }
@@ -525,15 +525,29 @@ def test_what_airflow_may_do_where_the_tasks_run() -> None:
     assert not of_kind("k8s", "ClusterRoleBinding")
 
 
-def test_the_nightly_cleanup_is_about_the_tasks_namespace() -> None:
+def test_the_nightly_cleanup_keeps_90_days_of_history() -> None:
     (container,) = pod_spec(of_kind("airflow", "CronJob")["airflow-database-cleanup"])["containers"]  # type: ignore[index]
-    assert f"cleanup-pods --namespace {deploy.TASKS} " in container["args"][-1]
     assert "\"$(date -ud '-90 days' +%FT%TZ)\"" in container["args"][-1]
 
 
+def test_finished_pods_are_deleted_long_before_the_quota_is_full() -> None:
+    """A run every ten minutes for ever, and if every step needs all its tries."""
+    cronjob = of_kind("k8s", "CronJob")["pod-cleanup"]
+    assert cronjob["spec"]["schedule"] == "25 * * * *"
+    (container,) = pod_spec(cronjob)["containers"]  # type: ignore[index]
+    options = container["args"]
+    assert options[options.index("--namespace") + 1] == deploy.TASKS
+    hours_kept = int(options[options.index("--min-completed-minutes") + 1]) / 60
+    assert hours_kept >= 24
+    dag_file = (ROOT / "dags" / "download_rocket_launches.py").read_text(encoding="utf-8")
+    tries = 1 + int(re.findall(r'"retries": (\d+),', dag_file)[0])
+    pods = 6 * (hours_kept + 1) * len(documents("dag")) * tries
+    assert pods <= int(read("k8s/quota.yaml")["spec"]["hard"]["count/pods"])
+
+
 def test_the_tasks_pods_may_do_nothing() -> None:
-    (account,) = (found for found in documents("k8s") if found["kind"] == "ServiceAccount")
-    assert (account["metadata"]["name"], account["metadata"]["namespace"]) == ("default", deploy.TASKS)
+    account = of_kind("k8s", "ServiceAccount")["default"]
+    assert account["metadata"]["namespace"] == deploy.TASKS
     assert account["automountServiceAccountToken"] is False
     for pod in documents("dag"):
         assert pod["metadata"]["namespace"] == deploy.TASKS

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -188,6 +189,19 @@ def test_a_finished_pod_stays_and_tells_why(dag: DAG, task_id: str) -> None:
     assert (task.get_logs, task.deferrable, task.do_xcom_push) == (True, False, False)
     assert (task.log_pod_spec_on_failure, task.log_events_on_failure) == (False, True)
     assert container_of(pod_of(dag, task_id))["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_what_no_waiting_heals_is_not_tried_again(dag: DAG) -> None:
+    assert {task.task_id: task.fail_on_exit_code for task in dag.tasks} == {
+        "initialize_schema": (78,),
+        "fetch_and_store_data": (78,),
+        "notify_discord": (65, 78),
+    }
+
+
+def test_every_task_says_what_its_exit_codes_mean(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert re.findall(r"^\| (\d+) \|", task.doc_md, re.MULTILINE) == ["0", "65", "75", "78", "99", "143"]
 
 
 def test_only_notify_can_be_skipped_by_its_exit_code(dag: DAG) -> None:

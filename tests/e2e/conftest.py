@@ -1,6 +1,7 @@
 """The real cluster: what it takes to run these tests, and what is kept of a failure."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -42,10 +43,11 @@ def chromium() -> str:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:  # a failure: keep what a person would look at
     report = yield
     if report.failed and ARTIFACTS.exists():  # type: ignore[attr-defined]
-        for namespace in kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split():
+        # Words of an error are no names.
+        for namespace in re.findall(r"^namespace/(\S+)$", kubectl("get", "namespaces", "-o", "name"), re.MULTILINE):
             parts = [kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp")]
             parts.append(kubectl("describe", "pods,jobs,persistentvolumeclaims,quota", "-n", namespace))
-            for pod in kubectl("get", "pods", "-n", namespace, "-o", "name").split():
+            for pod in re.findall(r"^pod/\S+$", kubectl("get", "pods", "-n", namespace, "-o", "name"), re.MULTILINE):
                 parts += [f"--- {pod}", kubectl("logs", pod, "-n", namespace, "--all-containers", "--prefix")]
             (ARTIFACTS / f"{item.name}-{namespace}.txt").write_text("\n".join(parts), encoding="utf-8")
     return report

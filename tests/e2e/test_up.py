@@ -192,18 +192,23 @@ def test_status_tells_what_is_there() -> None:
         assert name in output
 
 
-def test_old_pods_are_deleted_at_night() -> None:
-    job = ("create", "job", "night", "--from=cronjob/airflow-database-cleanup", "-n", AIRFLOW)
+def test_old_pods_are_deleted_every_hour() -> None:
+    job = ("create", "job", "cleanup", "--from=cronjob/pod-cleanup", "-n", AIRFLOW)
     kubectl(*job)
-    kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=2m")
-    assert all(map(pods, STEPS))  # the oldest has been there for minutes, and may stay for days
-    # Days later: at once.
-    kubectl("delete", "job", "night", "-n", AIRFLOW)
+    kubectl("wait", "job/cleanup", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=2m")
+    assert all(map(pods, STEPS))  # the oldest has been there for minutes, and may stay for a day
+    # A day later: at once.
+    kubectl("delete", "job", "cleanup", "-n", AIRFLOW)
     manifest = kubectl(*job, "--dry-run=client", "-o", "json")
-    assert "--min-completed-minutes 4320" in manifest
-    kubectl("create", "-f", "-", stdin=manifest.replace("--min-completed-minutes 4320", "--min-completed-minutes 0"))
-    kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=2m")
+    assert '"1440"' in manifest
+    kubectl("create", "-f", "-", stdin=manifest.replace('"1440"', '"0"'))
+    kubectl("wait", "job/cleanup", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=2m")
     assert not any(map(pods, STEPS))
+
+
+def test_the_history_of_the_runs_is_cut_at_night() -> None:
+    kubectl("create", "job", "night", "--from=cronjob/airflow-database-cleanup", "-n", AIRFLOW)
+    kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=3m")
 
 
 def test_down_leaves_nothing() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run, secret
+from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run, secret, write_secret
 from tests.e2e.cluster import ROOT, ids, log, make, messages, pods, query, runs, served, stand_in, stored, until
 
 FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"
@@ -273,6 +273,87 @@ def test_a_run_that_is_marked_failed_is_stopped() -> None:
         gone = ("get", "pod", pod, "-n", TASKS, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
         until(lambda: kubectl(*gone) != "Running", 60, f"{pod} still runs")
     assert tables() == before
+
+
+# A scheduler, a worker or a pod that is asked to end, as by a drained node or an upgrade
+
+
+def tries(call: Api, run_id: str) -> dict[str, tuple[str, int]]:
+    """Return each task's state and try number."""
+    instances = call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]
+    return {one["task_id"]: (one["state"], one["try_number"]) for one in instances}
+
+
+def test_a_scheduler_that_is_stopped_waits_for_its_task() -> None:
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+        pod = pods(FETCH)[-1]["metadata"]["name"]
+        kubectl("delete", "pod", "airflow-scheduler-0", "-n", AIRFLOW, "--wait=false")
+        until(lambda: state(call, run_id) == "success", 300, f"{run_id} is not green: {tries(call, run_id)}")
+        assert tries(call, run_id)[FETCH] == ("success", 1)
+    [newest] = [one for one in pods(FETCH) if one["metadata"]["name"] == pod]
+    assert newest["status"]["phase"] == "Succeeded"
+    assert "Stored 12 launches" in log(FETCH)
+    assert tables() == before
+
+
+def test_a_worker_that_is_stopped_fails_its_task_which_is_tried_again() -> None:
+    """Without a grace period as long as the task: the signal reaches the process that watches the pod."""
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+        run("docker", "exec", NODE, "pkill", "-TERM", "-f", f"^airflow worker -- LocalExecutor: .*{FETCH}")
+        until(lambda: tries(call, run_id)[FETCH][0] != "running", 60, "the task still runs")
+        assert tries(call, run_id)[FETCH] == ("up_for_retry", 1)
+        assert state(call, run_id, NOTIFY) is None
+        stand_in("launch-library", orders={"faults": []})
+        wait_through_retries(call, run_id, 300)
+    assert tables() == before
+
+
+def test_a_pod_that_is_stopped_fails_its_task_which_is_tried_again() -> None:
+    before = tables()
+    with Api() as call:
+        run_id = hold_fetch(call)
+        kubectl("delete", "pod", pods(FETCH)[-1]["metadata"]["name"], "-n", TASKS, "--wait=false")
+        until(lambda: tries(call, run_id)[FETCH][0] != "running", 60, "the task still runs")
+        assert tries(call, run_id)[FETCH] == ("up_for_retry", 1)
+        stand_in("launch-library", orders={"faults": []})
+        wait_through_retries(call, run_id, 300)
+    assert tables() == before
+
+
+def words_of(call: Api, run_id: str, task: str) -> list[str]:
+    """Return the lines of a task's log as the UI shows them, with the words of the error at the end."""
+    content = call("GET", f"{RUNS}/{run_id}/taskInstances/{task}/logs/1?full_content=true")["content"]
+    errors = [error["exc_value"] for line in content for error in line.get("error_detail") or []]
+    return [line["event"] for line in content] + "\n".join(errors).splitlines()
+
+
+def test_a_pod_whose_secret_is_missing_says_so_at_once() -> None:
+    there = secret(TASKS, "database-fetch")
+    kubectl("delete", "secret", "database-fetch", "-n", TASKS)
+    try:
+        with Api() as call:
+            run_id = trigger(call)
+            until(lambda: state(call, run_id) == "failed", 60, f"{run_id} has not failed: {tries(call, run_id)}")
+            assert tries(call, run_id)[FETCH] == ("failed", 1)
+            assert words_of(call, run_id, FETCH)[-1] == 'secret "database-fetch" not found'
+        code, said = make("logs", f"TASK={FETCH}")
+        assert code == 0
+        assert 'secret "database-fetch" not found' in said
+    finally:
+        write_secret(TASKS, "database-fetch", there)
+    assert make("trigger")[0] == 0
+
+
+def test_what_no_waiting_heals_fails_at_once_and_lets_the_next_run_begin() -> None:
+    stand_in("launch-library", orders={"faults": [{"status": 401, "body": {"detail": "Invalid token."}}]})
+    with Api() as call:
+        first, second = trigger(call), trigger(call)
+        until(lambda: state(call, second) == "success", 120, f"{second} waits: {tries(call, first)}")
+        assert tries(call, first)[FETCH] == ("failed", 1)
 
 
 # The two services, once more through the real pods: status, body, the step's exit code

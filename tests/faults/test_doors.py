@@ -81,7 +81,8 @@ RIGHTS: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             ("", "events"): "list watch",
         }
     },
-    "airflow:airflow-database-cleanup": {TASKS: {("", "pods"): "delete list"}},
+    "airflow:pod-cleanup": {TASKS: {("", "pods"): "delete list"}},
+    "airflow:airflow-database-cleanup": {},
     "airflow:airflow-api-server": {},
     "airflow:airflow-dag-processor": {},
     "airflow:airflow-create-user-job": {},
@@ -137,7 +138,7 @@ def test_only_who_needs_kubernetes_has_a_token() -> None:
     for pod in json.loads(kubectl("get", "pods", "-A", "-o", "json"))["items"]:
         if pod["metadata"]["namespace"] in (AIRFLOW, TASKS) and "serviceAccountToken" in json.dumps(pod["spec"]):
             with_token.add(pod["spec"]["serviceAccountName"])
-    assert with_token <= {"airflow-scheduler", "airflow-database-cleanup", "postgres"}
+    assert with_token <= {"airflow-scheduler", "pod-cleanup", "postgres"}
 
 
 # Who may talk to whom, by real connections

@@ -11,7 +11,7 @@ from werkzeug import Request, Response
 
 from tests.conftest import ROOT
 
-WHERE = ("requirements.txt", "tasks/*/requirements.txt", "k8s/offline/*/requirements.txt")
+WHERE = ("requirements.txt", "dags/requirements.txt", "tasks/*/requirements.txt", "k8s/offline/*/requirements.txt")
 
 
 def audit(url: str) -> tuple[int, list[str]]:
@@ -34,7 +34,7 @@ def test_everything_pinned_is_asked_about(httpserver: HTTPServer) -> None:
     code, said = audit(httpserver.url_for("/v1/query"))
     assert code == 0, said
     files = list(chain.from_iterable(map(ROOT.glob, WHERE)))
-    assert len(files) == 5
+    assert len(files) == 6
     assert set(said) == {f"{path.relative_to(ROOT)}: No known vulnerabilities found" for path in files}
     pinned = {
         pin for text in map(Path.read_text, files) for pin in re.findall(r"^([\w.-]+)==(\S+) \\", text, re.MULTILINE)
@@ -57,7 +57,7 @@ def test_a_known_vulnerability_is_named_and_fails(httpserver: HTTPServer) -> Non
     httpserver.expect_request("/v1/query").respond_with_handler(one_known)
     code, said = audit(httpserver.url_for("/v1/query"))
     assert code != 0
-    assert sum(line.endswith("Found 1 known vulnerability in 1 package") for line in said) == 4  # of the five files
+    assert sum(line.endswith("Found 1 known vulnerability in 1 package") for line in said) == 4  # of the six files
     assert sum(line.split()[::2] == ["urllib3", "PYSEC-2026-1"] for line in said) == 4
 
 

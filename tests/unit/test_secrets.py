@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 SECRETS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "webhook": r"discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{17,20}/[\w-]{60,}",
-    "Launch Library key": r"\b[0-9a-f]{40}\b",
+    "Launch Library key": r"(?<!@)\b[0-9a-f]{40}\b",  # the commit of an action comes after an @
     "cloud or forge key": r"\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|glpat-[\w-]{20}|xox[abprs]-[\w-]{10,})",
     "password in an address": r"\w://[\w.-]+:[^\s@/{}$]{8,}@",
     "password": (r"(?i:password|passwd|secret|token)['\"]?\s?[:=]\s?['\"]?(?=[\w+/-]*\d)(?=[\w+/-]*[A-Z])[\w+/-]{16,}"),
