@@ -8,23 +8,26 @@ stays, above all Secrets and data. Interrupted, the next finishes.
 import argparse
 import base64
 import contextlib
+import fcntl
 import functools
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_bytes, token_hex, token_urlsafe
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +46,7 @@ STAND_INS = {
     "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
 }
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the tasks' images, so it is at hand
+REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
 RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
 
 # In which version at least, what says it, and how to get it.
@@ -54,7 +58,10 @@ PROGRAMS = {
 }
 
 # The images that the charts' pods need besides our own.
-IMAGES = ("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "ghcr.io/cloudnative-pg/postgresql:17-minimal-trixie")
+IMAGES = (
+    "ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0",
+    "ghcr.io/cloudnative-pg/postgresql:17.11-202608310816-minimal-trixie",
+)
 
 
 class Failed(Exception):  # noqa: N818  # it says what failed
@@ -100,6 +107,19 @@ def check_programs(*names: str) -> None:
             missing.append(f"  {name} {least[0]}.{least[1]} or newer ({is_there}): {where}")
     if missing:
         raise Failed("Missing:\n" + "\n".join(missing))
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Change a cluster one at a time. However the holder ends, the kernel frees the lock."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{urllib.parse.quote(CONTEXT, safe='')}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another make up, deploy or down works on {CONTEXT}: waiting for its end.", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -150,9 +170,12 @@ def secret(namespace: str, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def write_secret(namespace: str, name: str, values: dict[str, str], kind: str = "Opaque") -> None:
+def write_secret(
+    namespace: str, name: str, values: dict[str, str], kind: str = "Opaque", labels: dict[str, str] | None = None
+) -> None:
     """Write a Secret. Its values go through standard input, where no other process can read them."""
-    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": CLUSTER}}
+    labels = {"app.kubernetes.io/part-of": CLUSTER} | (labels or {})
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
     # Server-side: `kubectl apply` would keep the values once more, in an annotation.
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
@@ -169,9 +192,14 @@ def deploy_stand_ins() -> None:
         kubectl("rollout", "status", f"deployment/{name}", "-n", "stand-ins", "--timeout=2m")
 
 
+def owner_and_database(chosen: dict[str, str]) -> tuple[str, str]:
+    """Return who owns the launches, and the name of their database."""
+    return chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+
+
 def write_secrets(chosen: dict[str, str]) -> bool:
     """Write every Secret, what .env does not give made once and kept; return whether the admin's password is new."""
-    owner, database = chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+    owner, database = owner_and_database(chosen)
     roles = {
         "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
         "database-fetch": ("launch_fetch", database, None),
@@ -187,12 +215,13 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             )
         values = {
             "username": role,
-            "password": wanted or there.get("password") or secrets.token_urlsafe(24),
+            "password": wanted or there.get("password") or token_urlsafe(24),
             "host": f"postgres-rw.{AIRFLOW}.svc",
             "port": "5432",
             "dbname": dbname,
         }
-        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth")
+        # The label lets CloudNativePG give a role its new password at once.
+        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth", {"cnpg.io/reload": "true"})
         if role == "airflow":
             uri = f"postgresql://airflow:{values['password']}@{values['host']}:5432/airflow"
             write_secret(AIRFLOW, "airflow-metadata", {"connection": uri})
@@ -200,9 +229,9 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             write_secret(TASKS, name, values)
 
     generated = {
-        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()),
-        "airflow-api-secret-key": ("api-secret-key", secrets.token_hex(32)),
-        "airflow-jwt-secret": ("jwt-secret", secrets.token_hex(64)),
+        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(token_bytes(32)).decode()),
+        "airflow-api-secret-key": ("api-secret-key", token_hex(32)),
+        "airflow-jwt-secret": ("jwt-secret", token_hex(64)),
     }
     for name, (key, value) in generated.items():
         if not secret(AIRFLOW, name):
@@ -210,7 +239,7 @@ def write_secrets(chosen: dict[str, str]) -> bool:
     password = chosen.get("AIRFLOW_ADMIN_PASSWORD") or secret(AIRFLOW, "airflow-admin").get("password")
     admin = {
         "username": chosen.get("AIRFLOW_ADMIN_USER") or "admin",
-        "password": password or secrets.token_urlsafe(12),
+        "password": password or token_urlsafe(12),
     }
     write_secret(AIRFLOW, "airflow-admin", admin)
 
@@ -228,23 +257,43 @@ def write_secrets(chosen: dict[str, str]) -> bool:
     return not password
 
 
+def use_registry_login() -> None:
+    """Let those pods use the Secret `registry`, where somebody has put it, that no chart makes."""
+    for namespace, account in ((TASKS, "default"), (AIRFLOW, "pod-cleanup")):
+        if kubectl("get", "secret", "registry", "-n", namespace, "--ignore-not-found"):
+            kubectl("patch", "serviceaccount", account, "-n", namespace, "-p", json.dumps(REGISTRY_LOGIN))
+
+
+def secrets(_arguments: argparse.Namespace) -> None:
+    """Write every Secret and nothing else, for helm by hand."""
+    check_programs("kubectl")
+    check_settings()
+    with lock():
+        write_secrets(settings())
+        use_registry_login()
+
+
 # ---------------------------------------------------------------- charts
 
 
+def locked_charts() -> dict[str, list[str]]:
+    """Return helm/charts.lock: version, repository and digest by name."""
+    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
+    return {name: rest for name, *rest in map(str.split, lines) if name != "#"}
+
+
 @functools.cache
-def chart(name: str) -> str:
+def chart_path(name: str) -> str:
     """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
 
     The digest is checked. One that differs is an error for what was downloaded; for what somebody put into the folder
     it is a warning, as is a chart's folder, which has no digest.
     """
-    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
-    lock = {line.split()[0]: line.split()[1:] for line in lines if line and not line.startswith("#")}
-    version, repository, digest = lock[name]
+    version, repository, digest = locked_charts()[name]
     folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
     packed = folder / f"{name}-{version}.tgz"
     if not packed.exists() and (folder / name / "Chart.yaml").exists():
-        print(f"Warning: {folder / name} is used as it is: a folder has no digest.")
+        print(f"Warning: {folder / name} is used as it is: a folder has no digest.", file=sys.stderr)
         return str(folder / name)
     downloaded = not packed.exists()
     if downloaded:
@@ -254,26 +303,33 @@ def chart(name: str) -> str:
         if downloaded:
             packed.unlink()
             raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
-        print(f"Warning: {packed} is used, though its digest is not the locked one.")
+        print(f"Warning: {packed} is used, though its digest is not the locked one.", file=sys.stderr)
     return str(packed)
 
 
 def check_charts() -> None:
     """Find every chart. Raises Failed with the one that cannot be had."""
-    for name in ("cloudnative-pg", "cluster", "airflow"):
-        chart(name)
+    for name in locked_charts():
+        chart_path(name)
+
+
+def chart(arguments: argparse.Namespace) -> None:
+    """Print the path of a chart, downloaded if it is not there yet, for helm by hand."""
+    check_programs("helm")
+    print(chart_path(arguments.name))
 
 
 def install(release: str, namespace: str, name: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
-    """Install or upgrade a release; `values` are added to those of its file, which come before the arguments'."""
+    """Install or upgrade a release with its values file, the arguments', `values`, and last the user's own."""
     # An upgrade that was interrupted would block every later one.
     pending = json.loads(helm("list", "--pending", "--namespace", namespace, "--output", "json") or "[]")
     if any(found["name"] == release for found in pending):
         first = [found["revision"] for found in pending if found["name"] == release] == ["1"]
         helm(*("uninstall", "--no-hooks") if first else ("rollback", "--no-hooks"), release, "--namespace", namespace)
+    local = ("--values", "helm/local.yaml") if (ROOT / "helm" / "local.yaml").exists() else ()
     helm(
-        *("upgrade", "--install", release, chart(name), "--namespace", namespace, "--timeout", "15m"),
-        *("--values", f"helm/{release}.yaml", *arguments, "--values", "-"),
+        *("upgrade", "--install", release, chart_path(name), "--namespace", namespace, "--timeout", "15m"),
+        *("--values", f"helm/{release}.yaml", *arguments, "--values", "-", *local),
         stdin=json.dumps(values or {}),
     )
 
@@ -281,6 +337,7 @@ def install(release: str, namespace: str, name: str, *arguments: str, values: di
 # ---------------------------------------------------------------- up
 
 
+@lock()
 def up(_arguments: argparse.Namespace) -> None:
     """From nothing, or from anything, to a green run on a kind cluster of our own."""
     if CONTEXT != KIND:
@@ -288,6 +345,7 @@ def up(_arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_programs("docker", "kind", "helm", "kubectl")
     check_settings()
+    check_charts()
     if settings().get("STAND_INS"):
         print("Launch Library and Discord: stand-ins, as STAND_INS is set.")
     with phase("cluster"):
@@ -299,6 +357,7 @@ def up(_arguments: argparse.Namespace) -> None:
     say_how_to_go_on(is_new, states)
 
 
+@lock()
 def deploy(_arguments: argparse.Namespace) -> None:
     """The same on a cluster that is there, by its context, with images from a registry that its nodes can reach."""
     registry = os.environ.get("IMAGE_REGISTRY")
@@ -309,6 +368,7 @@ def deploy(_arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_programs("docker", "helm", "kubectl")
     check_settings()
+    check_charts()
     with phase("cluster"):
         kubectl("version", "--request-timeout=30s")
     with phase("images"):
@@ -329,7 +389,7 @@ def check_settings() -> None:
     """Find out what cannot work before anything is done."""
     if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
-    check_charts()
+    egress_except(settings())
 
 
 def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
@@ -339,24 +399,22 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
     """
     chosen = settings()
     with phase("secrets"):
-        kubectl("apply", "-k", "k8s")
+        apply_manifests(chosen)
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
         is_new = write_secrets(chosen)
     with phase("operator", OPERATOR):
         install_operator(*arguments)
     with phase("database", AIRFLOW):
-        owner = secret(AIRFLOW, "database-init-schema")
-        initdb = {"owner": owner["username"], "database": owner["dbname"]}
-        install("postgres", AIRFLOW, "cluster", *arguments, values={"cluster": {"initdb": initdb}})
+        install("postgres", AIRFLOW, "cluster", *arguments, values=values_of("postgres", images))
         kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
         kubectl(
             "wait", "database/postgres-airflow", "-n", AIRFLOW, "--for=jsonpath={.status.applied}=true", "--timeout=2m"
         )
     with phase("airflow", AIRFLOW):
         apply_pod_cleanup(images["IMAGE_AIRFLOW"])
-        values = airflow_values(images, chosen.get("SCHEDULE", "")) | pull_secrets()
-        install("airflow", AIRFLOW, "airflow", *arguments, values=values)
+        use_registry_login()
+        install("airflow", AIRFLOW, "airflow", *arguments, values=values_of("airflow", images))
         for workload in (
             "deployment/airflow-api-server",
             "deployment/airflow-dag-processor",
@@ -368,6 +426,28 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         states = trigger_and_wait()
     show(states)
     return is_new, states
+
+
+def apply_manifests(chosen: dict[str, str]) -> None:
+    """Apply what the charts do not bring; in the policy `web`, except what EGRESS_EXCEPT names."""
+    kubectl("apply", "-k", "k8s")
+    if networks := egress_except(chosen):
+        blocks = [
+            {"ipBlock": {"cidr": cidr, "except": [str(network) for network in networks if network.version == version]}}
+            for version, cidr in ((4, "0.0.0.0/0"), (6, "::/0"))
+        ]
+        patch = json.dumps([{"op": "replace", "path": "/spec/egress/0/to", "value": blocks}])
+        kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p", patch)
+
+
+def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return the networks in EGRESS_EXCEPT. Raises Failed where a word is none."""
+    try:
+        return [ipaddress.ip_network(word) for word in chosen.get("EGRESS_EXCEPT", "").split()]
+    except ValueError as error:
+        raise Failed(
+            f"EGRESS_EXCEPT in .env takes networks such as 10.0.0.0/8, with spaces between: {error}."
+        ) from None
 
 
 def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each
@@ -445,15 +525,26 @@ def apply_pod_cleanup(image: str) -> None:
     kubectl("delete", "role,rolebinding", "airflow-pod-cleanup", "-n", TASKS, "--ignore-not-found")
 
 
-def pull_secrets() -> dict[str, Any]:
-    """Let pods use the Secret `registry`, a registry's login, where somebody has put it; return it as a value."""
-    use = {"imagePullSecrets": [{"name": "registry"}]}
-    if kubectl("get", "secret", "registry", "-n", TASKS, "--ignore-not-found"):
-        kubectl("patch", "serviceaccount", "default", "-n", TASKS, "-p", json.dumps(use))
-    if kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found"):
-        kubectl("patch", "serviceaccount", "pod-cleanup", "-n", AIRFLOW, "-p", json.dumps(use))
-        return use
+def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
+    """Return what the deployment adds to a release's values file: what .env, the images and the cluster say."""
+    chosen = settings()
+    # Before there is a cluster, .env alone says it.
+    is_there = CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split()
+    if release == "postgres":
+        owner, database = owner_and_database(chosen)
+        there = secret(AIRFLOW, "database-init-schema") if is_there else {}
+        initdb = {"owner": there.get("username", owner), "database": there.get("dbname", database)}
+        return {"cluster": {"initdb": initdb}}
+    if release == "airflow":
+        login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
+        return airflow_values(images, chosen.get("SCHEDULE", "")) | (REGISTRY_LOGIN if login else {})
     return {}
+
+
+def values(arguments: argparse.Namespace) -> None:
+    """Print what the deployment adds to a release's values file, for helm by hand; JSON is YAML."""
+    check_programs("kubectl")
+    print(json.dumps(values_of(arguments.release, image_references()), indent=2))
 
 
 def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
@@ -677,6 +768,7 @@ def status(_arguments: argparse.Namespace) -> None:
         print(f"{namespace}:\n{kubectl('get', 'pods', '-n', namespace)}")
 
 
+@lock()
 def down(_arguments: argparse.Namespace) -> None:
     """Delete our kind cluster and all that is in it."""
     if CONTEXT != KIND:
@@ -692,7 +784,7 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down):
+    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down, secrets, chart, values):
         subparser = commands.add_parser(command.__name__, help=command.__doc__)
         subparser.set_defaults(run=command)
         if command is logs:
@@ -701,6 +793,10 @@ def main() -> int:
             subparser.add_argument("statement", nargs="?")
         if command is restore:
             subparser.add_argument("file", type=Path)
+        if command is chart:
+            subparser.add_argument("name", choices=locked_charts())
+        if command is values:
+            subparser.add_argument("release", choices=("operator", "postgres", "airflow"))
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

@@ -83,7 +83,7 @@ def chart(name: str) -> str:
     """Return the path of a chart that is at hand, or skip the test: tests download nothing."""
     if not (CHARTS / f"{name}-{locked()[name][0]}.tgz").exists() and not (CHARTS / name / "Chart.yaml").exists():
         pytest.skip(f"no chart {name} in {CHARTS}: make up puts it there")
-    return deploy.chart(name)
+    return deploy.chart_path(name)
 
 
 def kubernetes() -> str:
@@ -114,12 +114,16 @@ def text(name: str) -> str:
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)
+    return template(name, *(["--values", "helm/production.yaml"] if production else []), "--values", "-")
+
+
+def template(name: str, *arguments: str) -> str:
+    """Return the YAML of a release; the arguments add values, "-" those of the deployment."""
     chart_name, namespace, values = RELEASES[name]
-    helm = program("helm")
-    more = ("--values", "helm/production.yaml") if production else ()
     return run(
-        *(helm, "template", name, chart(chart_name), "--namespace", namespace, "--kube-version", kubernetes()),
-        *("--values", f"helm/{name}.yaml", *more, "--values", "-", "--skip-tests"),  # nobody runs `helm test`
+        *(program("helm"), "template", name, chart(chart_name), "--namespace", namespace),
+        *("--kube-version", kubernetes(), "--skip-tests"),  # nobody runs `helm test`
+        *("--values", f"helm/{name}.yaml", *arguments),
         stdin=json.dumps(values),
     )
 

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import ipaddress
+import itertools
 import json
 import re
 import subprocess
@@ -30,11 +32,13 @@ from tests.charts.manifests import (
     program,
     read,
     run,
+    template,
     text,
     write_crd_schemas,
     write_schemas,
 )
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
@@ -84,6 +88,70 @@ def test_every_value_for_production_does_something() -> None:
 @each_release
 def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
     assert list(idle(RELEASES[release][2], defaults(release))) == []
+
+
+@each_release
+def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there is a cluster, .env alone says it."""
+    monkeypatch.setattr(deploy, "run", lambda *_, **__: "another-context\n")
+    monkeypatch.setattr(deploy, "settings", lambda: {"SCHEDULE": "@hourly"})
+    assert deploy.values_of(release, IMAGES) == RELEASES[release][2]
+
+
+def test_the_values_follow_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of what is there stays, whatever .env says; a registry's login is used where it is."""
+    data = {"username": "cm9ja2V0", "dbname": "bGF1bmNoZXM="}  # rocket, launches
+    monkeypatch.setattr(deploy, "run", lambda *_, **__: f"{deploy.CONTEXT}\n")
+    monkeypatch.setattr(deploy, "kubectl", lambda *_, **__: json.dumps({"data": data}))
+    monkeypatch.setattr(deploy, "settings", lambda: {"POSTGRES_USER": "probe", "POSTGRES_DB": "orbit"})
+    owned = {"owner": "rocket", "database": "launches"}
+    assert deploy.values_of("postgres", IMAGES) == {"cluster": {"initdb": owned}}
+    assert deploy.values_of("airflow", IMAGES)["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("release", [release for release, (_, _, added) in RELEASES.items() if added])
+def test_the_values_file_alone_is_refused(release: str) -> None:
+    """It would be every pod with the chart's own image, and another owner of the launches."""
+    chart_name, namespace, _ = RELEASES[release]
+    command = (program("helm"), "template", release, chart(chart_name), "--namespace", namespace)
+    alone = subprocess.run(
+        [*command, "--values", f"helm/{release}.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert alone.returncode
+    assert f"add --values with what `python3 k8s/deploy.py values {release}` prints" in alone.stderr
+
+
+@each_release
+def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> None:
+    """The README's example: each chart takes what it knows, though its schema is strict."""
+    example = README.partition("`helm/local.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
+    files = ("helm/production.yaml", "-", str(tmp_path / "local.yaml"))
+    rendered = template(release, *(f"--values={file}" for file in files))
+    assert ("disk: fast" in rendered) is (release != "postgres")
+    assert ("storageClass: fast" in rendered) is (release == "postgres")
+    assert ("airflow.example.org" in rendered) is (release == "airflow")
+
+
+def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def helm(*command: str, stdin: str = "") -> str:  # noqa: ARG001  # as deploy's own
+        commands.append(command)
+        return "[]"
+
+    monkeypatch.setattr(deploy, "helm", helm)
+    monkeypatch.setattr(deploy, "chart_path", lambda name: name)
+    monkeypatch.setattr(deploy, "ROOT", tmp_path)
+    (tmp_path / "helm").mkdir()
+
+    def files() -> list[str]:
+        deploy.install("airflow", deploy.AIRFLOW, "airflow", "--values", "helm/production.yaml")
+        return [value for option, value in itertools.pairwise(commands[-1]) if option == "--values"]
+
+    assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-"]
+    (tmp_path / "helm" / "local.yaml").touch()
+    assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-", "helm/local.yaml"]
 
 
 @each_release
@@ -254,6 +322,11 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
     assert all(map(pinned, asked))
 
 
+def test_postgresqls_tag_has_a_date() -> None:
+    """Without one it moves with every fix, and a node takes it for the image that it has already."""
+    assert re.search(r"/postgresql:17\.\d+-\d{12}-", deploy.IMAGES[1])
+
+
 # PostgreSQL
 
 
@@ -269,6 +342,18 @@ def test_postgresql(name: str, instances: int) -> None:
     assert (spec["bootstrap"]["initdb"]["owner"], spec["bootstrap"]["initdb"]["database"]) == ("rocket", "launches")
     (database,) = of_kind(name, "Database").values()
     assert (database["spec"]["name"], database["spec"]["owner"]) == ("airflow", "airflow")
+
+
+# Airflow
+
+
+def test_a_drain_leaves_an_api_server() -> None:
+    """With one, a budget would only block whoever drains the node."""
+    assert not of_kind("airflow", "PodDisruptionBudget")
+    deployment = of_kind("airflow in production", "Deployment")["airflow-api-server"]["spec"]
+    (budget,) = (found["spec"] for found in of_kind("airflow in production", "PodDisruptionBudget").values())
+    assert (deployment["replicas"], budget["maxUnavailable"]) == (2, 1)
+    assert budget["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
 
 
 # Secrets and settings
@@ -353,6 +438,33 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
         for namespace, _, name, _ in asked_for(pods)
         if name != "airflow-config"  # the chart's own
     }
+
+
+def test_the_readme_lists_every_secret(written: list[Document]) -> None:
+    """For whoever writes them from outside."""
+    there = {key for document in written for key in keys(document["metadata"]["namespace"], document)}
+    section = README.partition("### With Helm yourself")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| (`.+`) \| (`.+`) \|$", section, re.MULTILINE)
+    listed = {
+        (namespace, "Secret", name, key)
+        for namespace, names, listed_keys in rows
+        for name in re.findall(r"`([^`]+)`", names)
+        for key in re.findall(r"`([^`]+)`", listed_keys)
+    }
+    assert listed == {key for key in there if key[1] == "Secret"}
+    assert [key[2:] for key in there if key[1] == "ConfigMap"] == [("launch-library", "url")]
+
+
+def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
+    """CloudNativePG watches the Secrets with this label; the others it reads again some time."""
+    asked = {name for _, kind, name, _ in asked_for("postgres") if kind == "Secret"}
+    watched = {
+        document["metadata"]["name"]
+        for document in written
+        if document["metadata"]["namespace"] == deploy.AIRFLOW
+        and document["metadata"].get("labels", {}).get("cnpg.io/reload") == "true"
+    }
+    assert watched == asked == {f"database-{name}" for name in ("init-schema", "fetch", "notify", "airflow")}
 
 
 def test_the_databases_secrets_lead_to_postgresql(written: list[Document]) -> None:
@@ -464,11 +576,113 @@ def test_nobody_talks_to_anybody_by_default(namespace: str) -> None:
     assert policies(namespace)["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
+def dns_alone(rule: Document) -> bool:
+    """Tell whether a rule opens DNS and nothing else, wherever it answers."""
+    wanted = [{"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    return rule == {"ports": wanted}
+
+
+def reaches(spec: Document, address: str) -> bool:
+    """Tell whether a policy lets its pods go to an address."""
+    there = ipaddress.ip_address(address)
+    return any(
+        there in ipaddress.ip_network(peer["ipBlock"]["cidr"])
+        and not any(there in ipaddress.ip_network(network) for network in peer["ipBlock"].get("except", []))
+        for rule in spec["egress"]
+        for peer in rule["to"]
+    )
+
+
+INSIDE = {
+    "kind: pods, services, nodes": "10.244.0.0/16 10.96.0.0/16 172.18.0.0/16 fd00:10:244::/56 fd00:10:96::/112",
+    "k3s: pods, services": "10.42.0.0/16 10.43.0.0/16",
+    "EKS: services, further pods": "172.20.0.0/16 100.64.0.0/16",
+    "OpenShift: pods, services": "10.128.0.0/14 172.30.0.0/16",
+    "minikube: nodes": "192.168.49.0/24 192.168.39.0/24",
+    "NodeLocal DNSCache; a cloud's metadata": "169.254.20.10/32 169.254.169.254/32 fd00:ec2::254/128 fe80::/64",
+}
+# Others, and the neighbours of what is excepted.
+OUTSIDE = "162.159.128.233 1.1.1.1 9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0"
+OUTSIDE += " 100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 2606:4700::1111 fbff:ffff:: fec0::"
+
+
+@pytest.mark.parametrize("cluster", INSIDE)
+def test_the_web_is_not_inside_of_the_cluster(cluster: str) -> None:
+    web = policies(deploy.TASKS)["web"]
+    for network in map(ipaddress.ip_network, INSIDE[cluster].split()):
+        assert not reaches(web, str(network[0]))
+        assert not reaches(web, str(network[-1]))
+
+
+def test_the_web_is_all_that_is_outside() -> None:
+    assert [address for address in OUTSIDE.split() if not reaches(policies(deploy.TASKS)["web"], address)] == []
+
+
+def test_what_is_inside_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named."""
+    commands = []
+    monkeypatch.setattr(deploy, "kubectl", lambda *command: commands.append(command))
+    deploy.apply_manifests({"EGRESS_EXCEPT": ""})
+    assert commands == [("apply", "-k", "k8s")]
+    deploy.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
+    ((*command, text),) = commands[2:]
+    assert command == ["patch", "networkpolicy", "web", "-n", deploy.TASKS, "--type=json", "-p"]
+    (patch,) = json.loads(text)
+    assert (patch["op"], patch["path"]) == ("replace", "/spec/egress/0/to")
+    web = policies(deploy.TASKS)["web"]
+    (rule,) = web["egress"]
+    changed = web | {"egress": [rule | {"to": patch["value"]}]}
+    assert [reaches(changed, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
+    assert [reaches(changed, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
+    with pytest.raises(deploy.Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
+        deploy.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
+
+
+API_SERVER = {443, 6443, 8443, 16443}  # … and behind a load balancer, minikube's, MicroK8s'
+
+
+def selects(policy: Document, labels: dict[str, str]) -> bool:
+    """Tell whether a policy is about pods with these labels."""
+    selector = policy["podSelector"]
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(expression["key"]) in expression["values"] for expression in selector.get("matchExpressions", [])
+    )
+
+
+def test_who_has_a_token_and_nobody_else_reaches_kubernetes() -> None:
+    """PostgreSQL's pods, which the operator makes, have one, too."""
+    accounts = of_kind("airflow", "ServiceAccount") | of_kind("k8s in production", "ServiceAccount")
+    found = {"postgres": (True, {"cnpg.io/cluster": next(iter(of_kind("postgres", "Cluster")))})}
+    for document in documents("airflow") + documents("k8s in production"):
+        if (spec := pod_spec(document)) and document["metadata"].get("namespace", deploy.AIRFLOW) == deploy.AIRFLOW:
+            account = accounts.get(spec.get("serviceAccountName", ""), {})
+            token = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
+            template = document["spec"].get("jobTemplate", document)["spec"]["template"]
+            found[document["metadata"]["name"]] = (token is not False, template["metadata"]["labels"])
+    assert len(found) > 6
+    for name, (token, labels) in found.items():
+        about = [spec for spec in policies(deploy.AIRFLOW).values() if selects(spec, labels)]
+        anywhere = [rule for spec in about for rule in spec.get("egress", []) if "to" not in rule]
+        assert any(map(dns_alone, anywhere)), name
+        opened = {port["port"] for rule in anywhere if not dns_alone(rule) for port in rule["ports"]}
+        assert opened == (API_SERVER if token else set()), name
+
+
+def test_the_operator_reaches_kubernetes() -> None:
+    anywhere = [rule for rule in policies(deploy.OPERATOR)["operator"]["egress"] if "to" not in rule]
+    assert len(anywhere) == 2
+    assert dns_alone(anywhere[0])
+    assert {port["port"] for port in anywhere[1]["ports"]} == API_SERVER
+
+
 def test_the_web_is_for_the_two_tasks_that_need_it() -> None:
     outside = {
-        name: spec["podSelector"] for name, spec in policies(deploy.TASKS).items() if ports(spec, "egress") - {53, 5432}
+        name: spec["podSelector"]
+        for name, spec in policies(deploy.TASKS).items()
+        if ports(spec, "egress") - {53, 5353, 5432}
     }
     assert ports(policies(deploy.TASKS)["web"], "egress") == {443}
+    assert dns_alone(policies(deploy.TASKS)["dns-and-postgres"]["egress"][0])
     tasks = ["fetch_and_store_data", "notify_discord"]
     assert outside == {"web": {"matchExpressions": [{"key": "task_id", "operator": "In", "values": tasks}]}}
     assert {task.replace("_", "-") for task in tasks} < {pod["metadata"]["name"] for pod in documents("dag")}
@@ -525,6 +739,7 @@ def test_the_tasks_find_postgresql() -> None:
             deploy.IMAGES[1].rpartition(":")[2],
             {
                 "helm/postgres.yaml": r"^  imageName: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
+                "k8s/backup.yaml": r"image: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
                 "k8s/offline/build": r"image postgresql ghcr\.io/cloudnative-pg/postgresql:(\S+)",
             },
         ),

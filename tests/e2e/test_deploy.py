@@ -10,7 +10,7 @@ import pytest
 
 from k8s import deploy
 from k8s.deploy import AIRFLOW, OPERATOR, TASKS, kubectl, run
-from tests.e2e.cluster import ROOT, STEPS, ids, make, messages, pods, served, stored, until
+from tests.e2e.cluster import ROOT, STEPS, ids, make, messages, pods, readme, served, stored, until
 
 ELSEWHERE = "elsewhere"
 CONTEXT = f"kind-{ELSEWHERE}"
@@ -70,13 +70,6 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
             run("docker", "rm", "--force", "--volumes", name, check=False)
             if not run("docker", "ps", "-aq", "--filter", "network=kind"):
                 run("docker", "network", "rm", "kind", check=False)
-
-
-def readme(after: str) -> list[str]:
-    """Return the commands of the README's first console block after some words, without the prompt."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(after)[2]
-    block = text.partition("```console\n")[2].partition("```")[0].replace("\\\n", "")
-    return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
 
 
 def test_deploy_as_the_readme_says() -> None:

@@ -442,6 +442,18 @@ def test_a_database_that_is_gone_is_restored(tmp_path: Path) -> None:
     assert tables() == before
 
 
+# A changed password
+
+
+def test_a_changed_password_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, old = tables(), secret(AIRFLOW, "database-init-schema")["password"]
+    monkeypatch.setenv("POSTGRES_PASSWORD", "changed: it's @new/word")
+    assert make("up")[0] == 0  # with a green run at its end
+    assert tables() == before
+    code, last = end_of(bare_pod("initialize_schema", PGPASSWORD=old))
+    assert (code, "password authentication failed" in last) == (78, True), last
+
+
 # The node
 
 

@@ -10,7 +10,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from k8s.deploy import AIRFLOW, DAG, OPERATOR, STAND_IN_IMAGE, TASKS, Api, Failed, Refused, kubectl, secret
+from k8s.deploy import (
+    AIRFLOW,
+    CLUSTER,
+    DAG,
+    OPERATOR,
+    STAND_IN_IMAGE,
+    TASKS,
+    Api,
+    Failed,
+    Refused,
+    kubectl,
+    run,
+    secret,
+)
 from tests.e2e.cluster import STEPS, make, pods, runs, stand_in, until
 from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of
 
@@ -147,14 +160,29 @@ LOGS = f"airflow-scheduler.{AIRFLOW}.svc:8793"
 DISCORD = "discord.stand-ins.svc:80"
 KUBERNETES = "kubernetes.default.svc:443"
 ADDRESSES = (POSTGRES, UI, LOGS, DISCORD, KUBERNETES)
+NEIGHBOUR = "the neighbour"
 
 
-def reached(namespace: str, labels: dict[str, str]) -> set[str]:
+@pytest.fixture(scope="module")
+def neighbour(cluster: None) -> Iterator[str]:  # noqa: ARG001  # which makes the network
+    """The address of what listens on port 443 beside the cluster, as a router's page does."""
+    name = f"{CLUSTER}-neighbour"
+    listen = ("python", "-m", "http.server", "443")
+    run("docker", "run", "--detach", "--rm", "--name", name, "--network", "kind", STAND_IN_IMAGE, *listen)
+    try:
+        address = "{{.NetworkSettings.Networks.kind.IPAddress}}"
+        yield f"{run('docker', 'inspect', '--format', address, name).strip()}:443"
+    finally:
+        run("docker", "rm", "--force", name, check=False)
+
+
+def reached(namespace: str, labels: dict[str, str], *more: str) -> set[str]:
     """Return which of the addresses a pod in a namespace can connect to."""
+    addresses = (*ADDRESSES, *more)
     container = {
         "name": "probe",
         "image": STAND_IN_IMAGE,
-        "command": ["python", "-c", CONNECT, *ADDRESSES],
+        "command": ["python", "-c", CONNECT, *addresses],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -173,7 +201,7 @@ def reached(namespace: str, labels: dict[str, str]) -> set[str]:
         can = json.loads(kubectl("logs", name, "-n", namespace))
     finally:
         kubectl("delete", name, "-n", namespace, "--wait=false")
-    return {address for address, reached in zip(ADDRESSES, can, strict=True) if reached}
+    return {address for address, reached in zip(addresses, can, strict=True) if reached}
 
 
 @pytest.fixture(scope="module")
@@ -198,14 +226,24 @@ def enforced(cluster: None) -> None:  # noqa: ARG001  # it must be there
         (TASKS, {"task_id": "initialize_schema"}, {POSTGRES}),
         (TASKS, {"task_id": FETCH}, {POSTGRES, DISCORD}),
         (TASKS, {"task_id": NOTIFY}, {POSTGRES, DISCORD}),
-        (AIRFLOW, {}, {POSTGRES, UI, LOGS, KUBERNETES}),
-        (OPERATOR, {}, {KUBERNETES}),
-        ("default", {}, {UI, DISCORD, KUBERNETES}),
+        (AIRFLOW, {}, {POSTGRES, UI, LOGS}),
+        # Kubernetes' API server can have any address.
+        (AIRFLOW, {"component": "scheduler"}, {POSTGRES, UI, LOGS, KUBERNETES, NEIGHBOUR}),
+        (OPERATOR, {}, {KUBERNETES, NEIGHBOUR}),
+        ("default", {}, {UI, DISCORD, KUBERNETES, NEIGHBOUR}),
     ],
-    ids=["a stranger among the tasks", *STEPS, "Airflow", "a stranger beside the operator", "a stranger elsewhere"],
+    ids=[
+        "a stranger among the tasks",
+        *STEPS,
+        "a stranger beside Airflow",
+        "the scheduler",
+        "a stranger beside the operator",
+        "a stranger elsewhere",
+    ],
 )
-def test_who_reaches_what(namespace: str, labels: dict[str, str], wanted: set[str]) -> None:
-    assert reached(namespace, labels) == wanted
+def test_who_reaches_what(neighbour: str, namespace: str, labels: dict[str, str], wanted: set[str]) -> None:
+    found = reached(namespace, labels, neighbour)
+    assert {NEIGHBOUR if address == neighbour else address for address in found} == wanted
 
 
 # PostgreSQL
