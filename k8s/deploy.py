@@ -47,6 +47,7 @@ STAND_INS = {
 }
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the tasks' images, so it is at hand
 REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
+STATSD_EXPORTER = "quay.io/prometheus/statsd-exporter:v0.30.0"  # what Airflow's chart adds with MONITORING
 RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
 
 # In which version at least, what says it, and how to get it.
@@ -398,6 +399,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
     Return whether the admin's password is new, and how the run ended.
     """
     chosen = settings()
+    if chosen.get("MONITORING"):
+        arguments += ("--values", "helm/monitoring.yaml")
     with phase("secrets"):
         apply_manifests(chosen)
         if chosen.get("STAND_INS"):
@@ -405,6 +408,7 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         is_new = write_secrets(chosen)
     with phase("operator", OPERATOR):
         install_operator(*arguments)
+        deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
     with phase("database", AIRFLOW):
         install("postgres", AIRFLOW, "cluster", *arguments, values=values_of("postgres", images))
         kubectl("wait", "cluster/postgres", "-n", AIRFLOW, "--for=condition=Ready", "--timeout=10m")
@@ -474,6 +478,16 @@ def install_operator(*arguments: str) -> None:
     install("operator", OPERATOR, "cloudnative-pg", "--wait", *arguments)
 
 
+def deploy_monitoring(*, wanted: bool) -> None:
+    """Let a Prometheus in, and tell its operator whom to ask, if there is one; or take both back."""
+    command = ("apply",) if wanted else ("delete", "--ignore-not-found")
+    # Policies would cut off somebody else's operator of PostgreSQL; ours has some already.
+    ours = kubectl("get", "networkpolicy", "operator", "-n", OPERATOR, "--ignore-not-found")
+    kubectl(*command, "-f", "k8s/monitoring.yaml", *(() if ours else ("-l", "app.kubernetes.io/component!=operator")))
+    if kubectl("get", "crd", "podmonitors.monitoring.coreos.com", "--ignore-not-found"):
+        kubectl(*command, "-f", "k8s/pod-monitors.yaml")
+
+
 def make_cluster() -> None:
     """Make the cluster, or finish one whose making was interrupted. One that holds data is never deleted."""
     if CLUSTER in run("kind", "get", "clusters").split():
@@ -502,11 +516,12 @@ def load_images() -> dict[str, str]:
     """Build our images and bring them into the node, with those others that this machine's Docker has."""
     run("k8s/images", "build")
     ours = image_references()
-    others = (*IMAGES, STAND_IN_IMAGE) if settings().get("STAND_INS") else IMAGES
+    sometimes = {"STAND_INS": STAND_IN_IMAGE, "MONITORING": STATSD_EXPORTER}
+    others = [*IMAGES, *(image for setting, image in sometimes.items() if settings().get(setting))]
     wanted = [*ours.values(), *(image for image in others if run("docker", "images", "-q", image))]
     there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in wanted:
-        full = image if image.startswith("ghcr.io/") else f"docker.io/{image}"
+        full = image if image.startswith(("ghcr.io/", "quay.io/")) else f"docker.io/{image}"
         if full not in there:
             run("kind", "load", "docker-image", image, "--name", CLUSTER)
     return ours

@@ -35,8 +35,13 @@ RELEASES: dict[str, tuple[str, str, Document]] = {
     "postgres": ("cluster", deploy.AIRFLOW, {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}}),
     "airflow": ("airflow", deploy.AIRFLOW, deploy.airflow_values(IMAGES, "@hourly")),
 }
-# By `make up`, and by `make deploy`.
-EVERYTHING = [f"{name}{how}" for name in (*RELEASES, "k8s") for how in ("", " in production")]
+# By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
+ADDED = {
+    "": ((), ()),
+    " in production": (("--values", "helm/production.yaml"), ("k8s/backup.yaml",)),
+    " with monitoring": (("--values", "helm/monitoring.yaml"), ("k8s/monitoring.yaml",)),
+}
+EVERYTHING = [f"{name}{how}" for name in (*RELEASES, "k8s") for how in ADDED]
 # What the DAG's pods are: Airflow reads its environment once, so it gets a process of its own.
 DAG_PODS = """
 import json, sys
@@ -101,10 +106,11 @@ def defaults(release: str) -> Document:
 
 @functools.cache
 def text(name: str) -> str:
-    """Return the YAML of a release, of our own manifests, or of the DAG's pods; what is added in production, too."""
-    name, production, _ = name.partition(" in production")
+    """Return the YAML of a release, of our own manifests, or of the DAG's pods; with what is ADDED, too."""
+    name, space, how = name.partition(" ")
+    more, manifests = ADDED[space + how]
     if name == "k8s":
-        files = ["k8s/operator.yaml", "k8s/pod-cleanup.yaml", *(["k8s/backup.yaml"] if production else [])]
+        files = ["k8s/operator.yaml", "k8s/pod-cleanup.yaml", *manifests]
         kubectl = shutil.which("kubectl", path=PATH)
         if not kubectl:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
@@ -114,7 +120,7 @@ def text(name: str) -> str:
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)
-    return template(name, *(["--values", "helm/production.yaml"] if production else []), "--values", "-")
+    return template(name, *more, "--values", "-")
 
 
 def template(name: str, *arguments: str) -> str:

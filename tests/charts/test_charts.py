@@ -73,16 +73,17 @@ def merged(values: Document, over: Document) -> Document:
     return values | over | nested
 
 
-def test_every_value_for_production_does_something() -> None:
+@pytest.mark.parametrize("values", ["helm/production.yaml", "helm/monitoring.yaml"])
+def test_every_value_that_is_added_does_something(values: str) -> None:
     """Of the three charts, just one knows each key; and what it has otherwise is what a laptop gets."""
     found: Document = {}
     for release in RELEASES:
         chart_has = merged(defaults(release), read(f"helm/{release}.yaml"))
-        known = {key: value for key, value in read("helm/production.yaml").items() if key in chart_has}
+        known = {key: value for key, value in read(values).items() if key in chart_has}
         assert list(idle(known, chart_has)) == []
         assert not found.keys() & known.keys()
         found |= known
-    assert found == read("helm/production.yaml")
+    assert found == read(values)
 
 
 @each_release
@@ -294,10 +295,12 @@ def test_what_stays_is_probed(name: str) -> None:
 
 def test_every_container_was_seen() -> None:
     """The rules above hold for nothing as well: this is what they are about."""
-    assert {name: len(list(containers(name))) for name in (*RELEASES, "k8s", "k8s in production", "dag")} == {
+    seen = (*RELEASES, "airflow with monitoring", "k8s", "k8s in production", "dag")
+    assert {name: len(list(containers(name))) for name in seen} == {
         "operator": 1,
         "postgres": 0,  # the operator makes its pods
         "airflow": 11,
+        "airflow with monitoring": 12,
         "k8s": 1,
         "k8s in production": 2,
         "dag": 3,
@@ -318,7 +321,7 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
     """What `make up` loads into the node is what the pods ask for, and what k8s/offline makes."""
     asked = {container["image"] for name in EVERYTHING for _, _, container, _ in containers(name)}
     asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
-    assert asked == {IMAGES["IMAGE_AIRFLOW"], *deploy.IMAGES}
+    assert asked == {IMAGES["IMAGE_AIRFLOW"], *deploy.IMAGES, deploy.STATSD_EXPORTER}
     assert all(map(pinned, asked))
 
 
@@ -743,8 +746,12 @@ def test_the_tasks_find_postgresql() -> None:
                 "k8s/offline/build": r"image postgresql ghcr\.io/cloudnative-pg/postgresql:(\S+)",
             },
         ),
+        (
+            deploy.STATSD_EXPORTER.rpartition(":")[2],
+            {"k8s/offline/build": r"^statsd_exporter=(\S+)"},
+        ),
     ],
-    ids=["kubernetes", "airflow", "operator", "postgresql"],
+    ids=["kubernetes", "airflow", "operator", "postgresql", "statsd_exporter"],
 )
 def test_versions(version: str, places: dict[str, str]) -> None:
     said = {place: re.findall(pattern, (ROOT / place).read_text(), re.MULTILINE) for place, pattern in places.items()}

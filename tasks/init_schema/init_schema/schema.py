@@ -14,8 +14,8 @@ from init_schema.database import BAD_CONFIGURATION, Failure
 
 TABLES = "rocket_launches, launch_changes, fetches, notifications, alembic_version"
 
-# What the other steps' roles need, and no more. A role that does not exist is passed over: on a database with
-# one user, the owner runs everything.
+# What the other roles need, and no more. A role that does not exist is passed over: on a database with one user, the
+# owner runs everything.
 GRANTS = {
     "launch_fetch": (
         # UPDATE of every column: LOCK TABLE asks for it.
@@ -26,6 +26,10 @@ GRANTS = {
         "GRANT SELECT ON rocket_launches TO launch_notify",
         "GRANT SELECT, INSERT ON notifications TO launch_notify",
         "GRANT UPDATE (message_id, facts, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
+    ),
+    # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
+    "cnpg_metrics_exporter": (
+        "GRANT SELECT ON rocket_launches, launch_changes, fetches, notifications TO cnpg_metrics_exporter",
     ),
 }
 
@@ -75,7 +79,7 @@ def migrate(target: str) -> None:
 
 
 def grant(connection: sqlalchemy.Connection) -> None:
-    """Give the roles of the other steps exactly their rights: what an earlier image or a person added is taken back."""
+    """Give each role exactly its rights: what an earlier image or a person added is taken back."""
     for role, statements in GRANTS.items():
         if connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).first():
             for statement in (f"REVOKE ALL ON {TABLES} FROM {role}", *statements):
