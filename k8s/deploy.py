@@ -521,10 +521,16 @@ def load_images() -> dict[str, str]:
     wanted = [*ours.values(), *(image for image in others if run("docker", "images", "-q", image))]
     there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in wanted:
-        full = image if image.startswith(("ghcr.io/", "quay.io/")) else f"docker.io/{image}"
-        if full not in there:
-            run("kind", "load", "docker-image", image, "--name", CLUSTER)
+        if full_name(image) not in there:
+            # What Docker has pulled, kind may not be able to load (kubernetes-sigs/kind#3795): the node pulls it.
+            run("kind", "load", "docker-image", image, "--name", CLUSTER, check=image in ours.values())
     return ours
+
+
+def full_name(image: str) -> str:
+    """Return an image's name as the node knows it: Docker leaves out its own registry, and there `library`."""
+    host, slash, _ = image.partition("/")
+    return image if slash and "." in host else f"docker.io/{image}" if slash else f"docker.io/library/{image}"
 
 
 def image_references() -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from k8s import deploy
 from tests.conftest import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -97,3 +98,21 @@ def test_a_charts_path_is_all_that_is_printed(tmp_path: Path, start: Start) -> N
     printed, said = start("chart", "airflow", CHARTS_DIR=str(tmp_path)).communicate(timeout=20)
     assert printed == f"{tmp_path / 'airflow'}\n"
     assert "is used as it is" in said
+
+
+def test_what_the_node_has_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {"IMAGE_FETCH": "rocket-launches/fetch:0123456789ab"}
+    node = [f"docker.io/{ours['IMAGE_FETCH']}", f"docker.io/library/{deploy.STAND_IN_IMAGE}", deploy.IMAGES[0]]
+    loaded = []
+
+    def run(*command: str, **_: object) -> str:
+        if command[0] == "kind":
+            loaded.append(command[3])
+        return "\n".join(node) if command[0] == "docker" and "ctr" in command else "there"
+
+    monkeypatch.setattr(deploy, "run", run)
+    monkeypatch.setattr(deploy, "image_references", lambda: ours)
+    monkeypatch.setenv("STAND_INS", "yes")
+    monkeypatch.delenv("MONITORING", raising=False)
+    assert deploy.load_images() == ours
+    assert loaded == list(deploy.IMAGES[1:])
