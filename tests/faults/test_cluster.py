@@ -368,7 +368,7 @@ BAD_PAGES: dict[str, tuple[dict[str, Any], int]] = {
     "an empty object": ({"status": 200, "body": {}}, 65),
     "nothing": ({"status": 200, "body": None}, 65),
     "a list": ({"status": 200, "body": []}, 65),
-    "no launch that can be read": ({"status": 200, "body": {"results": [1, {}]}}, 65),
+    "no launch that can be read": ({"status": 200, "body": {"results": [1, {}]}}, 78),
     "half a page": ({"status": 200, "body": '{"results": [{"id": "'}, 65),
     "token refused": ({"status": 401, "body": {"detail": "Invalid token."}}, 78),
     "moved": ({"status": 301, "headers": {"Location": "/elsewhere"}}, 78),

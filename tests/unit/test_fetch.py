@@ -454,7 +454,7 @@ def test_where_none_can_be_read_nothing_is_written(
     database, before = shared_database, stored(shared_database)
     serve(httpserver, {"id": launch()["id"]}, {}, None)
     result = fetch(**database.env("fetch"))
-    assert_failed(result, 65, "None of the 3 launches can be read", "LAUNCH_LIBRARY_URL")
+    assert_failed(result, 78, "None of the 3 launches can be read", "LAUNCH_LIBRARY_URL")
     assert stored(database) == before
     [(status, error, seen, unreadable)] = database.query(
         "SELECT status, error, seen, unreadable FROM fetches ORDER BY id DESC LIMIT 1"

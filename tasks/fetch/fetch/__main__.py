@@ -1,7 +1,7 @@
 """Read upcoming launches from the Launch Library and store them in PostgreSQL.
 
-Exit codes: 0 stored, 65 the answer is no page of launches, 75 try again later (network, throttled, the database is
-away), 78 the configuration is bad, 143 stopped by SIGTERM.
+Exit codes: 0 stored, 65 the answer is no page, 75 try again later (network, throttled, the database is away), 78 the
+configuration is bad (the address leads to no launches), 143 stopped by SIGTERM.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # it is 
 
 from fetch import database, launch, store
 from fetch.database import BAD_CONFIGURATION, Failure
-from fetch.launch_library import BAD_INPUT, LaunchLibrary, Page
+from fetch.launch_library import LaunchLibrary, Page
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
@@ -82,8 +82,9 @@ def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) 
     read = sum(stage_page(connection, page, first=number == 0) for number, page in pages)
     unreadable = sum(request.unreadable for request in library.requests)
     if unreadable and not read:
+        # Whatever the address leads to, it will an hour later, too.
         raise Failure(
-            BAD_INPUT,
+            BAD_CONFIGURATION,
             f"None of the {unreadable} launches can be read: nothing was stored. Check that LAUNCH_LIBRARY_URL is a "
             "list of launches, in a version that this image knows.",
         )
