@@ -9,13 +9,28 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import CoreV1Api
+from kubernetes.config import new_client_from_config
 
-from k8s.deploy import AIRFLOW, DAG, NODE, TASKS, Api, Failed, kubectl, run, secret, write_secret
+from k8s.deploy import (
+    AIRFLOW,
+    CONTEXT,
+    DAG,
+    NODE,
+    STAND_IN_IMAGE,
+    TASKS,
+    Api,
+    Failed,
+    kubectl,
+    run,
+    secret,
+    write_secret,
+)
 from tests.e2e.cluster import ROOT, ids, log, make, messages, pods, query, runs, served, stand_in, stored, until
 
 FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"
@@ -354,6 +369,68 @@ def test_what_no_waiting_heals_fails_at_once_and_lets_the_next_run_begin() -> No
         first, second = trigger(call), trigger(call)
         until(lambda: state(call, second) == "success", 120, f"{second} waits: {tries(call, first)}")
         assert tries(call, first)[FETCH] == ("failed", 1)
+
+
+# Weeks and months
+
+EVERY_10_MINUTES = 6 * 24  # runs a day
+DAY = 24 * 60  # minutes
+
+
+def finished_pod(api: CoreV1Api, step: str, ended: datetime) -> None:
+    """Make a step's pod that ended at a time; no node runs it."""
+    labels = {"dag_id": DAG, "task_id": step, "try_number": "1", "airflow_version": "3.3.2"}
+    nothing = {"cpu": "0", "memory": "0"}
+    container = {
+        "name": "base",
+        "image": STAND_IN_IMAGE,
+        "resources": {"requests": nothing, "limits": nothing},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    spec = {
+        "schedulerName": "none",
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    metadata = {"generateName": "simulated-", "labels": labels | {"simulated": "yes"}}
+    name = api.create_namespaced_pod(TASKS, {"metadata": metadata, "spec": spec}).metadata.name
+    end = {"terminated": {"exitCode": 0, "finishedAt": f"{ended:%Y-%m-%dT%H:%M:%SZ}"}}
+    state = {"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": end}
+    status = {"status": {"phase": "Succeeded", "containerStatuses": [state]}}
+    api.patch_namespaced_pod_status(name, TASKS, status)
+
+
+def clean_up(minutes: int) -> None:
+    """Run the hourly cleanup now, as if it kept pods for so many minutes."""
+    job = ("create", "job", "cleanup", "--from=cronjob/pod-cleanup", "-n", AIRFLOW, "--dry-run=client", "-o", "json")
+    manifest = kubectl(*job)
+    assert f'"{DAY}"' in manifest
+    kubectl("create", "-f", "-", stdin=manifest.replace(f'"{DAY}"', f'"{minutes}"'))
+    kubectl("wait", "job/cleanup", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=5m")
+    kubectl("delete", "job", "cleanup", "-n", AIRFLOW)
+
+
+def test_ten_days_of_a_run_every_ten_minutes() -> None:
+    """Each pod has the end that it would have had; the cleanup of a day that is past is told how long ago that was."""
+    api = CoreV1Api(new_client_from_config(context=CONTEXT))
+    now = datetime.now(UTC)
+    left = []
+    try:
+        for day in range(10):
+            midnight = now - timedelta(days=9 - day)
+            ends = [midnight - timedelta(minutes=10 * run) for run in range(EVERY_10_MINUTES)]
+            with ThreadPoolExecutor(8) as pool:
+                wanted = [(step, end) for end in ends for step in ("initialize_schema", FETCH, NOTIFY)]
+                list(pool.map(lambda pod: finished_pod(api, *pod), wanted))
+            clean_up((9 - day) * DAY + DAY)
+            left.append(len(api.list_namespaced_pod(TASKS, label_selector="simulated=yes").items))
+        print(f"Pods of the last day that are left after each of ten days: {left}")
+        assert max(left) <= 3 * EVERY_10_MINUTES
+        assert min(left) > 0.99 * 3 * EVERY_10_MINUTES  # … a day long they can be read
+        assert make("trigger")[0] == 0
+    finally:
+        api.delete_collection_namespaced_pod(TASKS, label_selector="simulated=yes")
 
 
 # The two services, once more through the real pods: status, body, the step's exit code
