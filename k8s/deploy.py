@@ -576,13 +576,60 @@ def trigger(_arguments: argparse.Namespace) -> None:
 
 
 def logs(arguments: argparse.Namespace) -> None:
-    """Print the logs of a task's newest pod."""
+    """Print the log of a task's newest pod, or of all pods; where there is none, what the cluster says of the pod."""
     selector = f"dag_id={DAG}" + (f",task_id={arguments.task}" if arguments.task else "")
-    names = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "name")
-    if not names:
-        raise Failed(f"No pod of {arguments.task or DAG} is there: make trigger starts a run.")
-    for name in names.split() if not arguments.task else names.split()[-1:]:
-        print(f"--- {name}\n{kubectl('logs', '-n', TASKS, name, '--tail=-1', check=False)}", end="")
+    found = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "json")
+    pods = json.loads(found)["items"]
+    for pod in pods[-1:] if arguments.task else pods:
+        name = pod["metadata"]["name"]
+        print(f"--- pod/{name}")
+        log = ""
+        try:
+            log = kubectl("logs", "-n", TASKS, name, "--tail=-1")
+        except Failed as failure:
+            print(failure)
+        print(log or why_no_log(pod), end="")
+    gone = newest_gone_pod(arguments.task, pods)
+    if gone:
+        print(
+            f"--- pod/{gone} is gone: Airflow deletes a pod that does not start, or is stopped. Its events:\n"
+            f"{events_of(gone)}Airflow's log of the task, in the UI, has its last words."
+        )
+    elif not pods:
+        raise Failed(
+            f"No pod of {arguments.task or DAG} is there, and the last hour's events name none: make trigger starts a "
+            "run. Where a run has failed without a pod, Airflow's log of the task, in the UI, says why."
+        )
+
+
+def why_no_log(pod: dict[str, Any]) -> str:
+    """Return a pod's phase, what each of its containers waits for or ended with, and its events."""
+    status = pod["status"]
+    states = [("The pod", status["phase"], status)]
+    for container in status.get("containerStatuses", []):
+        states += [(f"Container {container['name']}", state, about) for state, about in container["state"].items()]
+    lines = ["There is no log."]
+    for what, state, about in states:
+        words = [f"{what} is {state.lower()}", *(about[key] for key in ("reason", "message") if about.get(key))]
+        lines.append(one_line(": ".join(words)))
+    return "\n".join([*lines, events_of(pod["metadata"]["name"])])
+
+
+def events_of(pod: str) -> str:
+    """Return the table of a pod's events, which the cluster keeps for an hour."""
+    which = ("--field-selector", f"involvedObject.name={pod}", "--sort-by=.lastTimestamp")
+    return kubectl("get", "events", "-n", TASKS, *which) or "It has no events, or none from the last hour.\n"
+
+
+def newest_gone_pod(task: str | None, pods: list[dict[str, Any]]) -> str:
+    """Return the name of a task's pod that has events, is not there, and is newer than those that are; '' if none."""
+    which = ("--field-selector", "involvedObject.kind=Pod", "--sort-by=.metadata.creationTimestamp")
+    events = json.loads(kubectl("get", "events", "-n", TASKS, *which, "-o", "json"))["items"]
+    since = pods[-1]["metadata"]["creationTimestamp"] if pods else ""
+    there = {pod["metadata"]["name"] for pod in pods}
+    prefix = f"{task.replace('_', '-')}-" if task else ""
+    names = [event["involvedObject"]["name"] for event in events if event["metadata"]["creationTimestamp"] > since]
+    return next((name for name in reversed(names) if name.startswith(prefix) and name not in there), "")
 
 
 def in_postgres(*command: str, terminal: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""`make status` on a cluster whose kubectl, helm and Airflow API are stand-ins.
+"""`make status` and `make logs` on a cluster whose kubectl, helm and Airflow API are stand-ins.
 
 PostgreSQL is real. What Airflow's API answers was taken from Airflow 3.3.2, cut to what is used.
 """
@@ -474,3 +474,101 @@ def test_on_a_terminal_what_is_late_is_red(cluster: Cluster) -> None:
     assert done.returncode == 1
     assert output.startswith("\x1b[31mlast good fetch     ALERT: none yet\x1b[0m\r\nlast message        none yet\r\n")
     assert output.count("\x1b") == 2
+
+
+# make logs
+
+TASK = "fetch_and_store_data"
+POD = "fetch-and-store-data-abc"
+EVENTS = "LAST SEEN  TYPE  REASON  OBJECT  MESSAGE\n"
+
+
+def pod(name: str, minutes_ago: float, phase: str = "Succeeded", **state: dict[str, str]) -> dict[str, Any]:
+    status = {"phase": phase, "containerStatuses": [{"name": "base", "state": state}]}
+    return {"metadata": {"name": name, "creationTimestamp": iso(minutes=minutes_ago)}, "status": status}
+
+
+def event(name: str, minutes_ago: float) -> dict[str, Any]:
+    return {"involvedObject": {"name": name}, "metadata": {"creationTimestamp": iso(minutes=minutes_ago)}}
+
+
+def pods_and_events(cluster: Cluster, pods: list[dict[str, Any]], events: list[dict[str, Any]]) -> dict[str, str]:
+    """Tell which pods of the task there are and of which the cluster has events; return the answers, to add logs."""
+    answers = {
+        "get events -n rocket-launches --field-selector involvedObject.kind=Pod": json.dumps({"items": events}),
+        f"get pods -n rocket-launches -l dag_id={deploy.DAG},task_id={TASK} ": json.dumps({"items": pods}),
+        f"get pods -n rocket-launches -l dag_id={deploy.DAG} ": json.dumps({"items": pods}),
+    }
+    cluster.told["answers"] = answers
+    return answers
+
+
+def test_the_log_of_the_newest_pod(cluster: Cluster) -> None:
+    events = [event(f"{POD}0", 20), event(f"{POD}2", 5)]  # one that is gone, but older
+    answers = pods_and_events(cluster, [pod(f"{POD}1", 9), pod(f"{POD}2", 5)], events)
+    answers |= {f"logs -n rocket-launches {POD}{number} ": f"line {number}\n" for number in (1, 2)}
+    assert cluster.run("logs", TASK) == (0, f"--- pod/{POD}2\nline 2\n", "")
+    assert cluster.run("logs") == (0, f"--- pod/{POD}1\nline 1\n--- pod/{POD}2\nline 2\n", "")
+
+
+def test_a_pod_that_cannot_start_says_why(cluster: Cluster) -> None:
+    waiting = {"reason": "CreateContainerConfigError", "message": 'secret "database-fetch" not found'}
+    answers = pods_and_events(cluster, [pod(POD, 1, "Pending", waiting=waiting)], [event(POD, 1)])
+    answers[f"get events -n rocket-launches --field-selector involvedObject.name={POD} "] = f"{EVENTS}1s  Failed\n"
+    error = f'Error from server (BadRequest): container "base" in pod "{POD}" is waiting to start'
+    cluster.told["errors"][f"logs -n rocket-launches {POD} "] = error
+    code, output, _ = cluster.run("logs", TASK)
+    assert code == 0
+    first, second, *rest = output.splitlines()
+    assert first == f"--- pod/{POD}"
+    assert second.endswith(error)
+    assert rest == [
+        "There is no log.",
+        "The pod is pending",
+        'Container base is waiting: CreateContainerConfigError: secret "database-fetch" not found',
+        *EVENTS.splitlines(),
+        "1s  Failed",
+    ]
+
+
+def test_a_pod_that_was_evicted_says_so_without_a_log_or_events(cluster: Cluster) -> None:
+    evicted = pod(POD, 90, "Failed")
+    evicted["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+    answers = pods_and_events(cluster, [evicted], [])
+    answers |= {f"logs -n rocket-launches {POD} ": "", f"--field-selector involvedObject.name={POD} ": ""}
+    assert cluster.run("logs", TASK)[1].splitlines()[1:] == [
+        "There is no log.",
+        "The pod is failed: Evicted: The node was low on resource: memory.",
+        "It has no events, or none from the last hour.",
+    ]
+
+
+def test_a_newer_pod_that_is_gone_is_told_with_its_events(cluster: Cluster) -> None:
+    events = [event(f"{POD}0", 70), event(f"{POD}1", 9), event(f"{POD}2", 5), event("notify-discord-xyz", 1)]
+    answers = pods_and_events(cluster, [pod(f"{POD}1", 9)], events)
+    answers |= {
+        f"logs -n rocket-launches {POD}1 ": "the older run's line\n",
+        f"--field-selector involvedObject.name={POD}2 ": f"{EVENTS}5m  Failed\n",
+    }
+    code, output, _ = cluster.run("logs", TASK)
+    assert code == 0
+    assert output.splitlines() == [
+        f"--- pod/{POD}1",
+        "the older run's line",
+        f"--- pod/{POD}2 is gone: Airflow deletes a pod that does not start, or is stopped. Its events:",
+        *EVENTS.splitlines(),
+        "5m  Failed",
+        "Airflow's log of the task, in the UI, has its last words.",
+    ]
+    # … also where it was the first.
+    answers |= pods_and_events(cluster, [], events) | {k: v for k, v in answers.items() if "involvedObject.name" in k}
+    cluster.told["answers"] = answers
+    assert f"--- pod/{POD}2 is gone" in cluster.run("logs", TASK)[1]
+
+
+def test_without_a_pod_and_its_events_it_says_where_to_look(cluster: Cluster) -> None:
+    pods_and_events(cluster, [], [event("notify-discord-xyz", 1)])
+    code, output, error = cluster.run("logs", TASK)
+    assert (code, output) == (1, "")
+    assert f"No pod of {TASK} is there" in error
+    assert "Airflow's log of the task" in error
