@@ -103,12 +103,19 @@ def check_programs(*names: str) -> None:
 
 
 @contextlib.contextmanager
-def phase(name: str, *namespaces: str) -> Iterator[None]:
-    """Show a phase and its seconds; if it fails, show the state of what it was about."""
+def phase(name: str, *namespaces: str) -> Iterator[Callable[[str], None]]:
+    """Show a phase and its seconds; if it fails, show the state of what it was about.
+
+    What it yields prints a sentence on a line of its own.
+    """
+
+    def say(sentence: str) -> None:
+        print(f"\n  {sentence}\n{name:<10}", end="", flush=True)
+
     print(f"{name:<10}", end="", flush=True)
     started = time.monotonic()
     try:
-        yield
+        yield say
     except Failed:
         print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
         for namespace in namespaces:
@@ -361,8 +368,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
             "statefulset/airflow-scheduler",
         ):
             kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=10m")
-    with phase("first run", AIRFLOW, TASKS):
-        states = trigger_and_wait()
+    with phase("first run", AIRFLOW, TASKS) as say:
+        states = trigger_and_wait(say)
     show(states)
     return is_new, states
 
@@ -521,11 +528,12 @@ class Refused(Failed):
         self.status = status
 
 
-def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
+def trigger_and_wait(say: Callable[[str], None] = print, seconds: float = 900) -> dict[str, Any]:
     """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''.
 
-    A task that waits for its next try ends the wait: that may be an hour away.
+    A task that waits for its next try ends the wait: that may be an hour away. `say` is told about other runs.
     """
+    told: set[str] = set()
     deadline = time.monotonic() + seconds
     with Api() as call:
         while True:  # the dag processor reads the file some seconds after Airflow is there
@@ -536,28 +544,45 @@ def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
                 if error.status != 404 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        runs = f"/api/v2/dags/{DAG}/dagRuns"
-        run_id = call("POST", runs, {"logical_date": None})["dag_run_id"]
+        run_id = call("POST", RUNS, {"logical_date": None})["dag_run_id"]
         while time.monotonic() < deadline:
-            state = call("GET", f"{runs}/{run_id}")["state"]
+            state = call("GET", f"{RUNS}/{run_id}")["state"]
             tasks = task_states(call, run_id)
             waiting = any(task_state == "up_for_retry" for task_state, _ in tasks.values())
             if state in ("success", "failed") or waiting:
                 return tasks | {"": "failed" if waiting else state}
             if state == "queued":
-                # One run at a time: one that waits for its next try would keep this one waiting for as long.
-                for other in call("GET", f"{runs}?state=running")["dag_runs"]:
-                    states = task_states(call, other["dag_run_id"])
-                    if any(task_state == "up_for_retry" for task_state, _ in states.values()):
-                        call("PATCH", f"{runs}/{other['dag_run_id']}", {"state": "failed"})
+                make_room(call, told, say)
             time.sleep(1)
     raise Failed(f"The run {run_id} has not ended after {seconds:.0f} s: make status, make logs TASK=…")
 
 
+def make_room(call: Api, told: set[str], say: Callable[[str], None]) -> None:
+    """End a run that only waits for its next try, for up to two hours; wait for any other. Say so, once a run.
+
+    There is one run at a time, so that a queued one waits for as long as the one before it.
+    """
+    for other in call("GET", f"{RUNS}?state=running")["dag_runs"]:
+        run_id = other["dag_run_id"]
+        tasks = task_instances(call, run_id)
+        if waiting := next((task for task in tasks if task["state"] == "up_for_retry"), None):
+            call("PATCH", f"{RUNS}/{run_id}", {"state": "failed"})
+            since = f" since {utc(moment(waiting['end_date']))}" if waiting["end_date"] else ""
+            say(f"The run {run_id} is marked failed to make room: {waiting['task_id']} was up_for_retry{since}.")
+        elif run_id not in told:
+            told.add(run_id)
+            busy = "".join(f": {task['task_id']} is running" for task in tasks if task["state"] == "running")
+            say(f"Waiting for the run {run_id}{busy}.")
+
+
+def task_instances(call: Api, run_id: str) -> list[dict[str, Any]]:
+    """Return all that Airflow says of a run's tasks."""
+    return call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]  # type: ignore[no-any-return]
+
+
 def task_states(call: Api, run_id: str) -> dict[str, tuple[str | None, float]]:
     """Return each task's state and seconds."""
-    instances = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in instances}
+    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in task_instances(call, run_id)}
 
 
 def show(states: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`make status` and `make logs` on a cluster whose kubectl, helm and Airflow API are stand-ins.
+"""`make status`, `make logs` and `make trigger` on a cluster whose kubectl, helm and Airflow API are stand-ins.
 
 PostgreSQL is real. What Airflow's API answers was taken from Airflow 3.3.2, cut to what is used.
 """
@@ -572,3 +572,56 @@ def test_without_a_pod_and_its_events_it_says_where_to_look(cluster: Cluster) ->
     assert (code, output) == (1, "")
     assert f"No pod of {TASK} is there" in error
     assert "Airflow's log of the task" in error
+
+
+# make trigger
+
+
+def shown_states(output: str) -> list[str]:
+    return [line.split()[1] for line in output.splitlines() if line.startswith("  ")]
+
+
+def test_trigger_runs_the_dag(cluster: Cluster) -> None:
+    code, output, error = cluster.run("trigger")
+    assert (code, error) == (0, "")
+    assert shown_states(output) == ["success"] * 3
+    assert len(output.splitlines()) == 3
+
+
+def test_trigger_ends_a_run_that_waits_for_its_next_try_and_says_so(cluster: Cluster) -> None:
+    tasks = {"fetch_and_store_data": "up_for_retry", "notify_discord": "none"}
+    other = cluster.airflow.add("manual__other", "running", tasks=tasks)
+    code, output, _ = cluster.run("trigger")
+    assert code == 0
+    assert other["state"] == "failed"
+    assert output.splitlines()[0] == (
+        "The run manual__other is marked failed to make room: "
+        f"fetch_and_store_data was up_for_retry since {shown(minutes=20)}."
+    )
+    assert shown_states(output) == ["success"] * 3
+
+
+def test_trigger_waits_for_a_run_that_is_at_work_and_says_so_once(cluster: Cluster) -> None:
+    tasks = {"fetch_and_store_data": "running", "notify_discord": "none"}
+    other = cluster.airflow.add("manual__other", "running", tasks=tasks)
+    code, output, _ = cluster.run("trigger")
+    assert code == 0
+    assert other["state"] == "success"  # it came to its own end
+    assert output.splitlines()[0] == "Waiting for the run manual__other: fetch_and_store_data is running."
+    assert len(output.splitlines()) == 4
+
+
+def test_the_first_run_of_make_up_says_it_on_a_line_of_its_own(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    cluster.tell()
+    cluster.airflow.add("manual__other", "running", tasks={"notify_discord": "up_for_retry"})
+    with deploy.phase("first run") as say:
+        states = deploy.trigger_and_wait(say)
+    assert states == dict.fromkeys(TASKS, ("success", 1.5)) | {"": "success"}
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "first run "
+    assert second.startswith("  The run manual__other is marked failed to make room: notify_discord was up_for_retry")
+    assert re.fullmatch(r"first run +\d s", third)
