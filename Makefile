@@ -82,7 +82,7 @@ restore:  ## Put a backup in the place of the cluster's launches; FILE=launches-
 	@$(PYTHON) k8s/deploy.py restore '$(FILE)'
 
 .PHONY: status
-status:  ## Show the releases and pods of the cluster
+status:  ## Say how old the newest of everything is, and show the cluster's releases and pods
 	@$(PYTHON) k8s/deploy.py status
 
 .PHONY: down

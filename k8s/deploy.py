@@ -24,8 +24,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 from typing import Any, Self
@@ -38,6 +38,7 @@ KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
 CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
 AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
 DAG = "download_rocket_launches"
+RUNS = f"/api/v2/dags/{DAG}/dagRuns"
 NODE = f"{CLUSTER}-control-plane"
 # What `make up STAND_INS=yes` uses instead of the real services.
 STAND_INS = {
@@ -124,12 +125,19 @@ def lock() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def phase(name: str, *namespaces: str) -> Iterator[None]:
-    """Show a phase and its seconds; if it fails, show the state of what it was about."""
+def phase(name: str, *namespaces: str) -> Iterator[Callable[[str], None]]:
+    """Show a phase and its seconds; if it fails, show the state of what it was about.
+
+    What it yields prints a sentence on a line of its own.
+    """
+
+    def say(sentence: str) -> None:
+        print(f"\n  {sentence}\n{name:<10}", end="", flush=True)
+
     print(f"{name:<10}", end="", flush=True)
     started = time.monotonic()
     try:
-        yield
+        yield say
     except Failed:
         print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
         for namespace in namespaces:
@@ -426,8 +434,8 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         ):
             # The scheduler that is replaced waits for its task's end, 11 minutes at most.
             kubectl("rollout", "status", workload, "-n", AIRFLOW, "--timeout=15m")
-    with phase("first run", AIRFLOW, TASKS):
-        states = trigger_and_wait()
+    with phase("first run", AIRFLOW, TASKS) as say:
+        states = trigger_and_wait(say)
     show(states)
     return is_new, states
 
@@ -647,11 +655,12 @@ class Refused(Failed):
         self.status = status
 
 
-def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
+def trigger_and_wait(say: Callable[[str], None] = print, seconds: float = 900) -> dict[str, Any]:
     """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''.
 
-    A task that waits for its next try ends the wait: that may be an hour away.
+    A task that waits for its next try ends the wait: that may be an hour away. `say` is told about other runs.
     """
+    told: set[str] = set()
     deadline = time.monotonic() + seconds
     with Api() as call:
         while True:  # the dag processor reads the file some seconds after Airflow is there
@@ -662,28 +671,45 @@ def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
                 if error.status != 404 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        runs = f"/api/v2/dags/{DAG}/dagRuns"
-        run_id = call("POST", runs, {"logical_date": None})["dag_run_id"]
+        run_id = call("POST", RUNS, {"logical_date": None})["dag_run_id"]
         while time.monotonic() < deadline:
-            state = call("GET", f"{runs}/{run_id}")["state"]
+            state = call("GET", f"{RUNS}/{run_id}")["state"]
             tasks = task_states(call, run_id)
             waiting = any(task_state == "up_for_retry" for task_state, _ in tasks.values())
             if state in ("success", "failed") or waiting:
                 return tasks | {"": "failed" if waiting else state}
             if state == "queued":
-                # One run at a time: one that waits for its next try would keep this one waiting for as long.
-                for other in call("GET", f"{runs}?state=running")["dag_runs"]:
-                    states = task_states(call, other["dag_run_id"])
-                    if any(task_state == "up_for_retry" for task_state, _ in states.values()):
-                        call("PATCH", f"{runs}/{other['dag_run_id']}", {"state": "failed"})
+                make_room(call, told, say)
             time.sleep(1)
     raise Failed(f"The run {run_id} has not ended after {seconds:.0f} s: make status, make logs TASK=…")
 
 
+def make_room(call: Api, told: set[str], say: Callable[[str], None]) -> None:
+    """End a run that only waits for its next try, for up to two hours; wait for any other. Say so, once a run.
+
+    There is one run at a time, so that a queued one waits for as long as the one before it.
+    """
+    for other in call("GET", f"{RUNS}?state=running")["dag_runs"]:
+        run_id = other["dag_run_id"]
+        tasks = task_instances(call, run_id)
+        if waiting := next((task for task in tasks if task["state"] == "up_for_retry"), None):
+            call("PATCH", f"{RUNS}/{run_id}", {"state": "failed"})
+            since = f" since {utc(moment(waiting['end_date']))}" if waiting["end_date"] else ""
+            say(f"The run {run_id} is marked failed to make room: {waiting['task_id']} was up_for_retry{since}.")
+        elif run_id not in told:
+            told.add(run_id)
+            busy = "".join(f": {task['task_id']} is running" for task in tasks if task["state"] == "running")
+            say(f"Waiting for the run {run_id}{busy}.")
+
+
+def task_instances(call: Api, run_id: str) -> list[dict[str, Any]]:
+    """Return all that Airflow says of a run's tasks."""
+    return call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]  # type: ignore[no-any-return]
+
+
 def task_states(call: Api, run_id: str) -> dict[str, tuple[str | None, float]]:
     """Return each task's state and seconds."""
-    instances = call("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in instances}
+    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in task_instances(call, run_id)}
 
 
 def show(states: dict[str, Any]) -> None:
@@ -702,13 +728,60 @@ def trigger(_arguments: argparse.Namespace) -> None:
 
 
 def logs(arguments: argparse.Namespace) -> None:
-    """Print the logs of a task's newest pod."""
+    """Print the log of a task's newest pod, or of all pods; where there is none, what the cluster says of the pod."""
     selector = f"dag_id={DAG}" + (f",task_id={arguments.task}" if arguments.task else "")
-    names = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "name")
-    if not names:
-        raise Failed(f"No pod of {arguments.task or DAG} is there: make trigger starts a run.")
-    for name in names.split() if not arguments.task else names.split()[-1:]:
-        print(f"--- {name}\n{kubectl('logs', '-n', TASKS, name, '--tail=-1', check=False)}", end="")
+    found = kubectl("get", "pods", "-n", TASKS, "-l", selector, "--sort-by=.metadata.creationTimestamp", "-o", "json")
+    pods = json.loads(found)["items"]
+    for pod in pods[-1:] if arguments.task else pods:
+        name = pod["metadata"]["name"]
+        print(f"--- pod/{name}")
+        log = ""
+        try:
+            log = kubectl("logs", "-n", TASKS, name, "--tail=-1")
+        except Failed as failure:
+            print(failure)
+        print(log or why_no_log(pod), end="")
+    gone = newest_gone_pod(arguments.task, pods)
+    if gone:
+        print(
+            f"--- pod/{gone} is gone: Airflow deletes a pod that does not start, or is stopped. Its events:\n"
+            f"{events_of(gone)}Airflow's log of the task, in the UI, has its last words."
+        )
+    elif not pods:
+        raise Failed(
+            f"No pod of {arguments.task or DAG} is there, and the last hour's events name none: make trigger starts a "
+            "run. Where a run has failed without a pod, Airflow's log of the task, in the UI, says why."
+        )
+
+
+def why_no_log(pod: dict[str, Any]) -> str:
+    """Return a pod's phase, what each of its containers waits for or ended with, and its events."""
+    status = pod["status"]
+    states = [("The pod", status["phase"], status)]
+    for container in status.get("containerStatuses", []):
+        states += [(f"Container {container['name']}", state, about) for state, about in container["state"].items()]
+    lines = ["There is no log."]
+    for what, state, about in states:
+        words = [f"{what} is {state.lower()}", *(about[key] for key in ("reason", "message") if about.get(key))]
+        lines.append(one_line(": ".join(words)))
+    return "\n".join([*lines, events_of(pod["metadata"]["name"])])
+
+
+def events_of(pod: str) -> str:
+    """Return the table of a pod's events, which the cluster keeps for an hour."""
+    which = ("--field-selector", f"involvedObject.name={pod}", "--sort-by=.lastTimestamp")
+    return kubectl("get", "events", "-n", TASKS, *which) or "It has no events, or none from the last hour.\n"
+
+
+def newest_gone_pod(task: str | None, pods: list[dict[str, Any]]) -> str:
+    """Return the name of a task's pod that has events, is not there, and is newer than those that are; '' if none."""
+    which = ("--field-selector", "involvedObject.kind=Pod", "--sort-by=.metadata.creationTimestamp")
+    events = json.loads(kubectl("get", "events", "-n", TASKS, *which, "-o", "json"))["items"]
+    since = pods[-1]["metadata"]["creationTimestamp"] if pods else ""
+    there = {pod["metadata"]["name"] for pod in pods}
+    prefix = f"{task.replace('_', '-')}-" if task else ""
+    names = [event["involvedObject"]["name"] for event in events if event["metadata"]["creationTimestamp"] > since]
+    return next((name for name in reversed(names) if name.startswith(prefix) and name not in there), "")
 
 
 def in_postgres(*command: str, terminal: bool = False) -> list[str]:
@@ -782,11 +855,194 @@ def restore_nightly(path: str, command: list[str]) -> bool:
     return state == "1"
 
 
+# ---------------------------------------------------------------- status
+
+ALERT = "ALERT"  # what a line begins with where somebody should act
+# A failed step is tried four times more, after at most 10, 20, 40 and 80 minutes.
+RETRIES = timedelta(minutes=150)
+NIGHTLY = timedelta(hours=26)  # the nightly backup, with two hours to spare
+OVERDUE = timedelta(minutes=5)  # the scheduler takes seconds
+
+# By way of JSON, a column that an older database does not have yet is null.
+HISTORY = """
+    WITH good AS (
+        SELECT max(requested_at) AS at FROM fetches WHERE error IS NULL
+    ), failed AS (
+        SELECT count(*) AS number, (array_agg(error ORDER BY id DESC))[1] AS newest
+        FROM fetches, good
+        WHERE error IS NOT NULL AND (good.at IS NULL OR requested_at > good.at)
+    ), warned AS (
+        SELECT count(*) AS number, (array_agg(warning ORDER BY id DESC))[1] AS newest
+        FROM fetches AS f, jsonb_array_elements_text(to_jsonb(f) -> 'warnings') AS warning
+        WHERE requested_at > now() - interval '24 hours'
+    )
+    SELECT json_build_object(
+        'good', good.at, 'failed', failed.number, 'error', failed.newest,
+        'warnings', warned.number, 'warning', warned.newest,
+        'message', (SELECT max(greatest(posted_at, edited_at)) FROM notifications),
+        'attempt', (SELECT max(attempted_at) FROM notifications)
+    )
+    FROM good, failed, warned
+"""
+
+
 def status(_arguments: argparse.Namespace) -> None:
-    """Print the releases and the pods."""
-    print(helm("list", "--all-namespaces"))
+    """Say how old the newest of everything is, then print the releases and pods. Raises Failed where one is late."""
+    now = datetime.now(UTC)
+    stored, airflow = answer_of(history), answer_of(lambda: airflow_state(now))
+    lines = {
+        "last good fetch": last_good_fetch(stored, airflow, now),
+        "last message": last_message(stored, airflow, now),
+        "newest backup": newest_backup(now),
+        "next scheduled run": next_scheduled_run(airflow, now),
+    }
+    if stored.get("warnings"):
+        lines["warnings"] = f"{stored['warnings']} in the last 24 hours, the newest: {one_line(stored['warning'])}"
+    alerts = [name for name, line in lines.items() if line.startswith(ALERT)]
+    for name, line in lines.items():
+        red, reset = ("\033[31m", "\033[0m") if name in alerts and sys.stdout.isatty() else ("", "")
+        print(f"{red}{name:<20}{line}{reset}")
+    print(f"\n{helm('list', '--all-namespaces')}")
     for namespace in (OPERATOR, AIRFLOW, TASKS):
         print(f"{namespace}:\n{kubectl('get', 'pods', '-n', namespace)}")
+    if alerts:
+        raise Failed(f"{ALERT}: {', '.join(alerts)}: the first lines of make status say more.")
+
+
+def answer_of(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return an answer, or under 'failure' why there is none."""
+    try:
+        return question()
+    except Failed as failure:
+        return {"failure": f"{ALERT}: {one_line(str(failure))}"}
+
+
+def history() -> dict[str, Any]:
+    """Ask PostgreSQL what the steps have done."""
+    asked = ("psql", "-XqAt", "-c", "SET statement_timeout = '30s'", "-c", HISTORY)
+    return json.loads(run(*in_postgres(*asked)))  # type: ignore[no-any-return]
+
+
+def airflow_state(now: datetime) -> dict[str, Any]:
+    """Ask Airflow what it has planned, and what became of it."""
+    due = f"run_type=scheduled&run_after_lt={now - RETRIES:%Y-%m-%dT%H:%M:%SZ}&order_by=-run_after&limit=2"
+    ended = "task_id=notify_discord&state=success&state=skipped&state=failed&order_by=-run_after&limit=1"
+    with Api() as call:
+        return {
+            "dag": call("GET", f"/api/v2/dags/{DAG}"),
+            "scheduler": call("GET", "/api/v2/monitor/health")["scheduler"],
+            "active": call("GET", f"{RUNS}?state=running&state=queued&order_by=run_after&limit=1")["dag_runs"],
+            "due": call("GET", f"{RUNS}?{due}")["dag_runs"],
+            "notified": call("GET", f"{RUNS}/~/taskInstances?{ended}")["task_instances"],
+        }
+
+
+def last_good_fetch(stored: dict[str, Any], airflow: dict[str, Any], now: datetime) -> str:
+    """Say when the launches were last read, and what has failed since.
+
+    It is late when two scheduled runs have not done it since, and the second one has had the time for its retries. A
+    scheduler that is dead makes no runs: then it is the run that was to come next, and another as long after that.
+    """
+    if "failure" in stored:
+        return str(stored["failure"])
+    line = ago(stored["good"], now) if stored["good"] else "none yet"
+    if stored["failed"]:
+        line += f"; {stored['failed']} failed since, the newest: {one_line(stored['error'])}"
+    if "failure" in airflow or not airflow["dag"]["next_dagrun_run_after"]:
+        return line
+    scheduled = [moment(found["run_after"]) for found in airflow["due"]]
+    if scheduled:
+        following = moment(airflow["dag"]["next_dagrun_run_after"])
+        scheduled += [following, following + (following - scheduled[0])]
+    good = moment(stored["good"]) if stored["good"] else datetime.min.replace(tzinfo=UTC)
+    missed = [time for time in scheduled if good < time < now - RETRIES]
+    return f"{ALERT}: {line}" if len(missed) >= 2 else line
+
+
+def last_message(stored: dict[str, Any], airflow: dict[str, Any], now: datetime) -> str:
+    """Say when a message was last posted or edited.
+
+    It is never late by its age: while no launch changes there is nothing to say, for days. What tells is if
+    notify_discord had something to say and failed, all its retries included.
+    """
+    if "failure" in stored:
+        return str(stored["failure"])
+    line = ago(stored["message"], now) if stored["message"] else "none yet"
+    if stored["attempt"]:
+        line += f"; one that was sent {ago(stored['attempt'], now)} had no answer: it may be there or not"
+    if any(task["state"] == "failed" for task in airflow.get("notified", [])):
+        line = f"{ALERT}: {line}; notify_discord has failed: make logs TASK=notify_discord"
+    return line
+
+
+def newest_backup(now: datetime) -> str:
+    """Say when the cluster's nightly backup was last made; where it makes none, the newest file here."""
+    cronjob = ("get", "cronjob", "backup", "-n", AIRFLOW, "-o", "json", "--ignore-not-found")
+    found = answer_of(lambda: json.loads(kubectl(*cronjob) or "{}"))
+    if "failure" in found:
+        return str(found["failure"])
+    if found:
+        last = found["status"].get("lastSuccessfulTime")
+        line = ago(last, now) if last else "none yet"
+        is_late = now - moment(last or found["metadata"]["creationTimestamp"]) > NIGHTLY
+        return f"{ALERT}: {line}: kubectl describe cronjob backup -n {AIRFLOW}" if is_late else line
+    names = [re.fullmatch(r"launches-(\d{8}T\d{6}Z)\.dump", path.name) for path in Path().iterdir()]
+    newest = max((name[1] for name in names if name), default="")
+    return f"{ago(newest, now)}: launches-{newest}.dump" if newest else "none: make backup writes one"
+
+
+def next_scheduled_run(airflow: dict[str, Any], now: datetime) -> str:  # noqa: PLR0911  # a case each
+    """Say when Airflow will run the DAG next, or what keeps it from that."""
+    if "failure" in airflow:
+        return str(airflow["failure"])
+    dag, scheduler, active = airflow["dag"], airflow["scheduler"], airflow["active"]
+    if scheduler["status"] != "healthy":
+        last = scheduler["latest_scheduler_heartbeat"]
+        return f"{ALERT}: the scheduler does not work; its last heartbeat was {ago(last, now) if last else 'never'}"
+    if dag["is_stale"] or dag["has_import_errors"]:
+        return f"{ALERT}: Airflow cannot load the DAG: the UI shows the import error"
+    if not dag["next_dagrun_run_after"]:
+        return "none: there is no SCHEDULE"
+    if dag["is_paused"]:
+        return f"{ALERT}: the DAG is paused: the switch beside its name in the UI unpauses it"
+    due = moment(dag["next_dagrun_run_after"])
+    if due > now:
+        return f"in {span(due - now)} ({utc(due)})"
+    line = f"due {ago(dag['next_dagrun_run_after'], now)}"
+    if active:
+        return f"{line}; waits for the end of the run {active[0]['dag_run_id']}"
+    return f"{ALERT}: {line}, and no run has started" if now - due > OVERDUE else line
+
+
+def moment(text: str) -> datetime:
+    """Read a time in ISO 8601."""
+    return datetime.fromisoformat(text)
+
+
+def utc(time: datetime) -> str:
+    """Write a time for people."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def ago(text: str, now: datetime) -> str:
+    """Write how long ago a time in ISO 8601 is, and when it was."""
+    return f"{span(now - moment(text))} ago ({utc(moment(text))})"
+
+
+def span(length: timedelta) -> str:
+    """Write a length of time in the largest unit of which it has two."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"
+
+
+def one_line(text: str) -> str:
+    """Make other people's text one line of no more than 200 characters that does nothing to a terminal."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:200]
+
+
+# ---------------------------------------------------------------- down and main
 
 
 @lock()

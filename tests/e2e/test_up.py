@@ -189,8 +189,25 @@ def test_a_changed_task_is_deployed_and_everything_is_kept(tmp_path: Path) -> No
 def test_status_tells_what_is_there() -> None:
     code, output = make("status")
     assert code == 0
+    assert "ALERT" not in output
+    first = output.splitlines()[:4]
+    ago = r"\d+ min ago \(20\d\d-\d\d-\d\d \d\d:\d\d UTC\)"
+    assert re.fullmatch(f"last good fetch     {ago}", first[0])
+    assert re.fullmatch(f"last message        {ago}", first[1])
+    assert re.fullmatch(r"newest backup       (none: make backup writes one|.* ago .*\.dump)", first[2])
+    assert first[3] == "next scheduled run  none: there is no SCHEDULE"
     for name in ("airflow-scheduler-0", "postgres-1", "operator-cloudnative-pg"):
         assert name in output
+    # What PostgreSQL cannot tell is an alert; all else is shown as before.
+    make("psql", stdin="ALTER TABLE fetches RENAME TO elsewhere;")
+    try:
+        code, output = make("status")
+    finally:
+        make("psql", stdin="ALTER TABLE elsewhere RENAME TO fetches;")
+    assert code != 0
+    assert "ALERT: last good fetch, last message: the first lines of make status say more." in output
+    assert 'relation "fetches" does not exist' in output
+    assert output.count("none: there is no SCHEDULE") == output.count("airflow-scheduler-0") == 1
 
 
 def test_old_pods_are_deleted_every_hour() -> None:

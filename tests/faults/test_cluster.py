@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client import CoreV1Api
+from kubernetes.client import ApiException, CoreV1Api
 from kubernetes.config import new_client_from_config
 
 from k8s.deploy import (
@@ -394,7 +394,14 @@ def finished_pod(api: CoreV1Api, step: str, ended: datetime) -> None:
         "containers": [container],
     }
     metadata = {"generateName": "simulated-", "labels": labels | {"simulated": "yes"}}
-    name = api.create_namespaced_pod(TASKS, {"metadata": metadata, "spec": spec}).metadata.name
+    for attempt in range(20):
+        try:
+            name = api.create_namespaced_pod(TASKS, {"metadata": metadata, "spec": spec}).metadata.name
+            break
+        except ApiException as error:
+            # Another has changed the quota at the same time.
+            if error.status != 409 or attempt == 19:
+                raise
     end = {"terminated": {"exitCode": 0, "finishedAt": f"{ended:%Y-%m-%dT%H:%M:%SZ}"}}
     state = {"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": end}
     status = {"status": {"phase": "Succeeded", "containerStatuses": [state]}}
