@@ -377,6 +377,17 @@ EVERY_10_MINUTES = 6 * 24  # runs a day
 DAY = 24 * 60  # minutes
 
 
+def create(api: CoreV1Api, pod: dict[str, Any]) -> str:
+    """Create a pod and return its name, also where another changes the quota at the same time."""
+    try:
+        name: str = api.create_namespaced_pod(TASKS, pod).metadata.name
+        return name
+    except ApiException as error:
+        if error.status != 409:
+            raise
+        return create(api, pod)
+
+
 def finished_pod(api: CoreV1Api, step: str, ended: datetime) -> None:
     """Make a step's pod that ended at a time; no node runs it."""
     labels = {"dag_id": DAG, "task_id": step, "try_number": "1", "airflow_version": "3.3.2"}
@@ -394,14 +405,7 @@ def finished_pod(api: CoreV1Api, step: str, ended: datetime) -> None:
         "containers": [container],
     }
     metadata = {"generateName": "simulated-", "labels": labels | {"simulated": "yes"}}
-    for attempt in range(20):
-        try:
-            name = api.create_namespaced_pod(TASKS, {"metadata": metadata, "spec": spec}).metadata.name
-            break
-        except ApiException as error:
-            # Another has changed the quota at the same time.
-            if error.status != 409 or attempt == 19:
-                raise
+    name = create(api, {"metadata": metadata, "spec": spec})
     end = {"terminated": {"exitCode": 0, "finishedAt": f"{ended:%Y-%m-%dT%H:%M:%SZ}"}}
     state = {"name": "base", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": end}
     status = {"status": {"phase": "Succeeded", "containerStatuses": [state]}}
