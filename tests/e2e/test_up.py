@@ -225,8 +225,21 @@ def test_old_pods_are_deleted_every_hour() -> None:
 
 
 def test_the_history_of_the_runs_is_cut_at_night() -> None:
-    kubectl("create", "job", "night", "--from=cronjob/airflow-database-cleanup", "-n", AIRFLOW)
+    job = ("create", "job", "night", "--from=cronjob/airflow-database-cleanup", "-n", AIRFLOW)
+    kubectl(*job)
     kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=3m")
+    with Api() as call:
+        assert runs(call)
+    # Ninety days later: now. Every table that grows with the runs is cut.
+    kubectl("delete", "job", "night", "-n", AIRFLOW)
+    manifest = kubectl(*job, "--dry-run=client", "-o", "json")
+    assert "-90 days" in manifest
+    kubectl("create", "-f", "-", stdin=manifest.replace("-90 days", "-0 days"))
+    kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=3m")
+    tables = ("dag_run", "task_instance", "task_instance_history", "task_state_store", "xcom")
+    counts = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in (*tables, "rendered_task_instance_fields"))
+    psql = ("psql", "-X", "-A", "-t", "airflow", "-c", counts)
+    assert set(kubectl("exec", "-n", AIRFLOW, "postgres-1", "-c", "postgres", "--", *psql).split()) == {"0"}
 
 
 def test_down_leaves_nothing() -> None:

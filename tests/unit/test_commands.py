@@ -107,6 +107,7 @@ class Airflow:
             run["state"] = "success"
         elif not any(other["state"] == "running" for other in self.runs):
             run["state"] = "running"
+            return run | {"state": "queued"}  # which it was a moment ago
         return run
 
     def list_tasks(self, request: Request) -> dict[str, Any]:
