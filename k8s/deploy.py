@@ -862,6 +862,7 @@ def restore_nightly(path: str, command: list[str]) -> bool:
 ALERT = "ALERT"  # what a line begins with where somebody should act
 # A failed step is tried four times more, after at most 10, 20, 40 and 80 minutes.
 RETRIES = timedelta(minutes=150)
+SHOWN_PODS = 12  # of each namespace, the newest: four runs
 NIGHTLY = timedelta(hours=26)  # the nightly backup, with two hours to spare
 OVERDUE = timedelta(minutes=5)  # the scheduler takes seconds
 
@@ -906,7 +907,11 @@ def status(_arguments: argparse.Namespace) -> None:
         print(f"{red}{name:<20}{line}{reset}")
     print(f"\n{helm('list', '--all-namespaces')}")
     for namespace in (OPERATOR, AIRFLOW, TASKS):
-        print(f"{namespace}:\n{kubectl('get', 'pods', '-n', namespace)}")
+        pods = kubectl("get", "pods", "-n", namespace, "--sort-by=.metadata.creationTimestamp").splitlines()
+        # Of the steps' pods, a day's are there.
+        older = len(pods) - 1 - SHOWN_PODS
+        print("\n".join([f"{namespace}:", *pods[:1], *pods[1:][-SHOWN_PODS:]]))
+        print(f"… and {older} older ones\n" if older > 0 else "")
     if alerts:
         raise Failed(f"{ALERT}: {', '.join(alerts)}: the first lines of make status say more.")
 

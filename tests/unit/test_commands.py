@@ -626,3 +626,11 @@ def test_the_first_run_of_make_up_says_it_on_a_line_of_its_own(
     assert first == "first run "
     assert second.startswith("  The run manual__other is marked failed to make room: notify_discord was up_for_retry")
     assert re.fullmatch(r"first run +\d s", third)
+
+
+def test_status_shows_the_newest_pods_of_the_day(cluster: Cluster) -> None:
+    lines = ["NAME", *(f"pod-{number}" for number in range(20))]
+    cluster.told["answers"][f"get pods -n {deploy.TASKS}"] = "\n".join(lines)
+    _, output, _ = cluster.run("status")
+    assert f"{deploy.TASKS}:\nNAME\npod-8\n" in output
+    assert "pod-19\n… and 8 older ones\n" in output
