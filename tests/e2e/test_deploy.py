@@ -1,10 +1,12 @@
 """`make deploy` on a cluster that is none of ours: it has no port for the UI, and its nodes pull from a registry."""
 
 import json
+import os
 import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,10 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Make a registry that wants a login, and a cluster; forget both afterwards."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "htpasswd").write_text(HTPASSWD + "\n", encoding="utf-8")
+    # Docker looks for BuildKit there, if it is no package's.
+    plugins = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
+    if plugins.is_dir():
+        (folder / "cli-plugins").symlink_to(plugins)
     node_image = re.search(r"kindest/node:\S+", (ROOT / "k8s" / "kind.yaml").read_text(encoding="utf-8"))
     assert node_image
     name = f"{ELSEWHERE}-registry"
