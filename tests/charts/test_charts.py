@@ -735,6 +735,13 @@ def test_the_tasks_find_postgresql() -> None:
             },
         ),
         (
+            re.findall(r"==(\S+)", (ROOT / "dags" / "requirements.in").read_text(encoding="utf-8"))[0],
+            {
+                "requirements.in": r"^apache-airflow-providers-cncf-kubernetes==(\S+)",
+                "k8s/offline/airflow/requirements.in": r"^apache-airflow-providers-cncf-kubernetes==(\S+)",
+            },
+        ),
+        (
             deploy.IMAGES[0].rpartition(":")[2],
             {"k8s/offline/operator/go.mod": r"^\s*github\.com/cloudnative-pg/cloudnative-pg v(\S+)"},
         ),
@@ -751,7 +758,7 @@ def test_the_tasks_find_postgresql() -> None:
             {"k8s/offline/build": r"^statsd_exporter=(\S+)"},
         ),
     ],
-    ids=["kubernetes", "airflow", "operator", "postgresql", "statsd_exporter"],
+    ids=["kubernetes", "airflow", "the operator of the tasks", "operator", "postgresql", "statsd_exporter"],
 )
 def test_versions(version: str, places: dict[str, str]) -> None:
     said = {place: re.findall(pattern, (ROOT / place).read_text(), re.MULTILINE) for place, pattern in places.items()}
