@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+from standins.postgres import ROLES, Postgres
 
 ROOT = Path(__file__).parent.parent
 RECORDED = ROOT.parent / "shared" / "data" / "ll2"
-ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}
 
 
 @dataclass
