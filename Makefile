@@ -15,7 +15,7 @@ demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays
 	@PAGES='$(PAGES)' $(BIN)/python -m demo
 
 .PHONY: test
-test: .venv/installed  ## Run the tests; what cannot run here says why
+test: .venv/installed  ## Run the tests; what cannot run here says why; RECORDED_PAGES=FOLDER: on real pages, too
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 .PHONY: e2e

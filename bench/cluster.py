@@ -1,5 +1,6 @@
 """The deployment: `make up` from nothing, a run of the DAG against three bare pods, and the way of a change."""
 
+import json
 import re
 import shutil
 import time
@@ -10,8 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.measure import ROOT, Measure, interleaved
-from k8s.deploy import CLUSTER, CONTEXT, DAG, TASKS, Api, Failed, check_programs, run
-from tests.e2e.cluster import STEPS, pods
+from k8s.deploy import CLUSTER, CONTEXT, DAG, TASKS, Api, Failed, check_programs, kubectl, run
 
 
 def measures(rounds: int) -> Iterator[Measure]:
@@ -68,7 +68,7 @@ def bare_pods() -> float:
     from kubernetes import client, config, watch  # noqa: PLC0415  # a second, which the other measures do not need
 
     core = client.CoreV1Api(config.new_client_from_config(context=CONTEXT))
-    bodies = [bare(step) for step in STEPS]
+    bodies = [bare(pod) for pod in newest_run()]
     started = time.monotonic()
     names = []
     for body in bodies:
@@ -85,11 +85,20 @@ def bare_pods() -> float:
     return seconds
 
 
-def bare(step: str) -> dict[str, Any]:
-    """Return a pod like the newest one of a step; its label is what opens the network policies."""
-    spec = pods(step)[-1]["spec"]
+def newest_run() -> list[dict[str, Any]]:
+    """Return the pods of the newest run, in the order in which they ran."""
+    by_age = ("--sort-by=.metadata.creationTimestamp", "-o", "json")
+    found = json.loads(kubectl("get", "pods", "-n", TASKS, "-l", f"dag_id={DAG}", *by_age))["items"]
+    run_id = found[-1]["metadata"]["labels"]["run_id"]
+    return [pod for pod in found if pod["metadata"]["labels"]["run_id"] == run_id]
+
+
+def bare(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod like one of a step; its label is what opens the network policies."""
+    spec = pod["spec"]
     del spec["nodeName"]
-    return {"metadata": {"generateName": "bare-", "labels": {"task_id": step}}, "spec": spec}
+    labels = {"task_id": pod["metadata"]["labels"]["task_id"]}
+    return {"metadata": {"generateName": "bare-", "labels": labels}, "spec": spec}
 
 
 def a_change() -> Iterator[Measure]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from bench.measure import ROOT, Measure
 from k8s.deploy import check_programs, image_references, run
-from tests.conftest import ROLES
 
 MB = 1_000_000
 
@@ -30,14 +29,14 @@ def measures(_rounds: int) -> Iterator[Measure]:
     """Measure the images as they are; their sizes do not vary."""
     check_programs("docker")
     run("k8s/images", "build", "tasks")
-    images = image_references()
-    ours = [images[f"IMAGE_{task.upper()}"] for task in ROLES]
+    variables = image_references()
+    ours = {name.removeprefix("IMAGE_").lower(): image for name, image in variables.items() if name != "IMAGE_AIRFLOW"}
     base = re.findall(r"^FROM (\S+)$", (ROOT / "tasks" / "fetch" / "Dockerfile").read_text(), re.MULTILINE)[-1]
     dockerfile = f"FROM {base}\nRUN pip install --no-cache-dir requests psycopg2-binary\n"
     plain = run("docker", "build", "--quiet", "-", stdin=dockerfile).strip()
     against = f"requests and psycopg2: {size(plain) - size(base):.0f} MB"
-    for task, image in zip(ROLES, ours, strict=True):
+    for task, image in ours.items():
         yield Measure(f"what the image of {task} adds", against, "≤ 25 MB", [size(image) - size(base)], unit=" MB")
-    alone = sum(size(image) - size(base) for image in ours)
-    added = together(base, *ours) - together(base)
+    alone = sum(size(image) - size(base) for image in ours.values())
+    added = together(base, *ours.values()) - together(base)
     yield Measure("… all three on a node", f"each by itself: {alone:.0f} MB", "shared", [added], unit=" MB")

@@ -10,10 +10,9 @@ from typing import Any
 
 from bench.measure import ROOT, Measure, interleaved
 from bench.store import launches
-from demo.postgres import DATABASE, Postgres
-from tests.conftest import ROLES, Database
-from tests.standins.discord import Discord
-from tests.standins.launch_library import LaunchLibrary
+from standins.discord import Discord
+from standins.launch_library import LaunchLibrary
+from standins.postgres import ROLES, Postgres
 
 MANY = 100_000
 WEBHOOK = "https://discord.com/api/webhooks/1310000000000000001/stand-in-token"  # nobody asks it
@@ -52,12 +51,11 @@ def measures(rounds: int) -> Iterator[Measure]:
     """Measure every step, at first with nothing to do but a page of 100."""
     yield from time_to_first_act(3 * rounds)
     with Postgres() as server, Discord() as discord, Library(100) as page, Library(MANY) as many:
-        database = Database(server, DATABASE)
-        assert database.run("init_schema").code == 0
 
         def run(name: str, **env: str) -> Callable[[], float]:
-            return lambda: peak("-m", name, env=database.env(name) | env, folder=f"tasks/{name}")
+            return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder=f"tasks/{name}")
 
+        run("init_schema")()  # makes the tables, which the next runs find
         peaks = interleaved(
             rounds,
             bare=lambda: peak("-c", "pass"),

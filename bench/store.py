@@ -4,6 +4,8 @@ The launches are those of the stand-in's page, about 3.7 KB of JSON each, with n
 """
 
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,11 +17,10 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
-from bench.measure import Measure, interleaved
-from demo.postgres import DATABASE, FETCH, Postgres
+from bench.measure import ROOT, Measure, interleaved
 from fetch import launch, store
-from tests.conftest import Database
-from tests.standins.launch_library import LaunchLibrary
+from standins.launch_library import LaunchLibrary
+from standins.postgres import FETCH, OWNER, Postgres
 
 Connection = psycopg2.extensions.connection
 psycopg2.extensions.register_adapter(dict, psycopg2.extras.Json)  # for the statement a launch
@@ -103,7 +104,9 @@ def copy(connection: Connection, path: Path) -> float:
 def measures(rounds: int) -> Iterator[Measure]:
     """Measure the store step on a PostgreSQL of its own, which waits for the disk as a real one does."""
     with Postgres(fsync=True) as server, TemporaryDirectory() as folder:
-        assert Database(server, DATABASE).run("init_schema").code == 0
+        command = [sys.executable, "-m", "init_schema"]
+        folder_of_step = ROOT / "tasks" / "init_schema"
+        subprocess.run(command, cwd=folder_of_step, env=server.env(OWNER), check=True, stdout=subprocess.DEVNULL)
         env = server.env(FETCH)
         step_connection = psycopg2.connect(
             host=env["PGHOST"],

@@ -19,9 +19,9 @@ from typing import Any
 import requests
 
 from demo import message, pods, services
-from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
-from tests.standins.discord import Discord
-from tests.standins.launch_library import LaunchLibrary
+from standins.discord import Discord
+from standins.launch_library import LaunchLibrary
+from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
 
 TABLE = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
 CHANGES = """

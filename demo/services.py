@@ -8,8 +8,8 @@ from pathlib import Path
 
 import requests
 
-from tests.standins.discord import Discord
-from tests.standins.launch_library import LaunchLibrary
+from standins.discord import Discord
+from standins.launch_library import LaunchLibrary
 
 PROBE_SECONDS = 3
 

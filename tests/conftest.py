@@ -11,11 +11,26 @@ from typing import Any
 
 import pytest
 
-from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
+from standins.postgres import ROLES, Postgres
 
 ROOT = Path(__file__).parent.parent
-RECORDED = ROOT.parent / "shared" / "data" / "ll2"
-ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}
+RECORDED_PAGES = os.environ.get("RECORDED_PAGES")
+
+
+def pytest_configure() -> None:
+    if RECORDED_PAGES and not Path(RECORDED_PAGES).is_dir():
+        raise pytest.UsageError(f"RECORDED_PAGES={RECORDED_PAGES} is not a folder: name the one with the pages.")
+
+
+def pytest_report_header() -> str | None:
+    return None if RECORDED_PAGES else "tests on recorded pages: left out; RECORDED_PAGES=FOLDER adds them"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs recorded pages where there are none."""
+    left_out = [item for item in items if not RECORDED_PAGES and "recorded" in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @dataclass
@@ -113,6 +128,5 @@ def empty_database(new_database: Callable[..., Database]) -> Database:
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """Real answers of the Launch Library, which are not part of this repository."""
-    if not RECORDED.is_dir():
-        pytest.skip("no recorded pages in ../shared/data/ll2")
-    return RECORDED
+    assert RECORDED_PAGES
+    return Path(RECORDED_PAGES)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from demo.postgres import Postgres
 from k8s import deploy
+from standins.postgres import Postgres
 from tests.charts.manifests import RELEASES, ROOT, Document, defaults, load, of_kind, read
 from tests.conftest import Database
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -18,16 +18,48 @@ from airflow.sdk import DAG
 from kubernetes.client import ApiClient
 
 DAG_FILE = Path(__file__).parents[2] / "dags" / "download_rocket_launches.py"
-IMAGES = {
-    "IMAGE_INIT_SCHEMA": "rocket-launches/init-schema:0123456789ab",
-    "IMAGE_FETCH": "rocket-launches/fetch:0123456789ab",
-    "IMAGE_NOTIFY": "registry.example:5000/rocket-launches/notify@sha256:" + 64 * "0",
-}
-TASKS = ["initialize_schema", "fetch_and_store_data", "notify_discord"]
-SECRETS = {
-    "initialize_schema": {"database-init-schema"},
-    "fetch_and_store_data": {"database-fetch", "launch-library"},
-    "notify_discord": {"database-notify", "discord", "heartbeat"},
+
+
+class Step(NamedTuple):
+    """What is particular about a step's pod."""
+
+    variable: str
+    image: str
+    next: set[str]
+    secrets: set[str]
+    plain: dict[str, str]
+    not_retried: tuple[int, ...]
+    skipped_by: tuple[int, ...]
+
+
+STEPS = {
+    "initialize_schema": Step(
+        variable="IMAGE_INIT_SCHEMA",
+        image="rocket-launches/init-schema:0123456789ab",
+        next={"fetch_and_store_data"},
+        secrets={"database-init-schema"},
+        plain={},
+        not_retried=(78,),
+        skipped_by=(),
+    ),
+    "fetch_and_store_data": Step(
+        variable="IMAGE_FETCH",
+        image="rocket-launches/fetch:0123456789ab",
+        next={"notify_discord"},
+        secrets={"database-fetch", "launch-library"},
+        plain={"LAUNCH_LIBRARY_PAGES": "1"},
+        not_retried=(78,),
+        skipped_by=(),
+    ),
+    "notify_discord": Step(
+        variable="IMAGE_NOTIFY",
+        image="registry.example:5000/rocket-launches/notify@sha256:" + 64 * "0",
+        next=set(),
+        secrets={"database-notify", "discord", "heartbeat"},
+        plain={"NOTIFY": "true"},
+        not_retried=(65, 78),
+        skipped_by=(99,),
+    ),
 }
 
 
@@ -35,8 +67,9 @@ SECRETS = {
 def deployment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The environment of Airflow that the DAG reads; a test may change it."""
     monkeypatch.delenv("SCHEDULE", raising=False)
-    for variable, value in (IMAGES | {"TASK_NAMESPACE": "launch-tasks"}).items():
-        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
+    for step in STEPS.values():
+        monkeypatch.setenv(step.variable, step.image)
     return monkeypatch
 
 
@@ -72,9 +105,7 @@ def container_of(pod: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_dag_has_the_promised_shape(dag: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
-        "initialize_schema": {"fetch_and_store_data"},
-        "fetch_and_store_data": {"notify_discord"},
-        "notify_discord": set(),
+        task_id: step.next for task_id, step in STEPS.items()
     }
     assert {type(task).__name__ for task in dag.tasks} == {"WatchingPodOperator"}
     assert all(isinstance(task, KubernetesPodOperator) for task in dag.tasks)
@@ -137,11 +168,10 @@ def test_the_form_offers_pages_and_notifying(dag: DAG) -> None:
     assert all(field["title"] and field["description"] for field in form.values())
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_runs_its_own_image(dag: DAG, task_id: str) -> None:
     pod = pod_of(dag, task_id)
-    image = dict(zip(TASKS, IMAGES.values(), strict=True))[task_id]
-    assert container_of(pod)["image"] == image
+    assert container_of(pod)["image"] == STEPS[task_id].image
     assert "command" not in container_of(pod) or not container_of(pod)["command"], (
         "the image's entry point is the command"
     )
@@ -149,7 +179,7 @@ def test_a_pod_runs_its_own_image(dag: DAG, task_id: str) -> None:
     assert pod["metadata"]["name"].startswith(task_id.replace("_", "-"))
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_passes_pod_security_restricted(dag: DAG, task_id: str) -> None:
     """Each control of https://kubernetes.io/docs/concepts/security/pod-security-standards/ that applies to a pod."""
     pod = pod_of(dag, task_id)
@@ -170,7 +200,7 @@ def test_a_pod_passes_pod_security_restricted(dag: DAG, task_id: str) -> None:
     assert spec["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_is_bounded(dag: DAG, task_id: str) -> None:
     pod, task = pod_of(dag, task_id), dag.get_task(task_id)
     resources = container_of(pod)["resources"]
@@ -182,7 +212,7 @@ def test_a_pod_is_bounded(dag: DAG, task_id: str) -> None:
     assert sum(waits, timedelta()) > timedelta(hours=1), "the API's limit is by the hour"
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", STEPS)
 def test_a_finished_pod_stays_and_tells_why(dag: DAG, task_id: str) -> None:
     task = dag.get_task(task_id)
     assert task.on_finish_action.value == "delete_active_pod"
@@ -191,12 +221,9 @@ def test_a_finished_pod_stays_and_tells_why(dag: DAG, task_id: str) -> None:
     assert container_of(pod_of(dag, task_id))["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_what_no_waiting_heals_is_not_tried_again(dag: DAG) -> None:
-    assert {task.task_id: task.fail_on_exit_code for task in dag.tasks} == {
-        "initialize_schema": (78,),
-        "fetch_and_store_data": (78,),
-        "notify_discord": (65, 78),
-    }
+@pytest.mark.parametrize("task_id", STEPS)
+def test_what_no_waiting_heals_is_not_tried_again(dag: DAG, task_id: str) -> None:
+    assert tuple(dag.get_task(task_id).fail_on_exit_code) == STEPS[task_id].not_retried
 
 
 def test_every_task_says_what_its_exit_codes_mean(dag: DAG) -> None:
@@ -204,15 +231,12 @@ def test_every_task_says_what_its_exit_codes_mean(dag: DAG) -> None:
         assert re.findall(r"^\| (\d+) \|", task.doc_md, re.MULTILINE) == ["0", "65", "75", "78", "99", "143"]
 
 
-def test_only_notify_can_be_skipped_by_its_exit_code(dag: DAG) -> None:
-    assert {task.task_id: list(task.skip_on_exit_code) for task in dag.tasks} == {
-        "initialize_schema": [],
-        "fetch_and_store_data": [],
-        "notify_discord": [99],
-    }
+@pytest.mark.parametrize("task_id", STEPS)
+def test_a_step_is_skipped_by_no_other_exit_code(dag: DAG, task_id: str) -> None:
+    assert tuple(dag.get_task(task_id).skip_on_exit_code) == STEPS[task_id].skipped_by
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task_id: str) -> None:
     environment = container_of(pod_of(dag, task_id))["env"]
     references = [
@@ -220,20 +244,14 @@ def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task
         for variable in environment
         if "secretKeyRef" in variable.get("valueFrom", {})
     ]
-    assert {reference["name"] for reference in references} == SECRETS[task_id]
+    assert {reference["name"] for reference in references} == STEPS[task_id].secrets
     by_reference = {variable["name"] for variable in environment if "valueFrom" in variable}
     assert {"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"} <= by_reference
     in_plain = {variable["name"]: variable["value"] for variable in environment if "value" in variable}
-    assert (
-        in_plain
-        == {
-            "initialize_schema": {},
-            "fetch_and_store_data": {"LAUNCH_LIBRARY_PAGES": "1"},
-            "notify_discord": {"NOTIFY": "true"},
-        }[task_id]
-    )
+    assert in_plain == STEPS[task_id].plain
     required = {reference["name"] for reference in references if not reference.get("optional")}
-    assert required == {name for name in SECRETS[task_id] if name.startswith("database-")}, "the others may be absent"
+    databases = {name for name in STEPS[task_id].secrets if name.startswith("database-")}
+    assert required == databases, "the others may be absent"
 
 
 def test_the_form_reaches_the_pods(dag: DAG) -> None:
@@ -248,7 +266,7 @@ def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.Monkey
     for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "HEARTBEAT_URL", "LAUNCH_LIBRARY_TOKEN"):
         deployment.setenv(name, "a-secret-value")
     dag = load()
-    assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in TASKS])
+    assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in STEPS])
 
 
 @pytest.mark.parametrize(("component", "imported"), [("scheduler", True), ("dag-processor", False)])

@@ -17,9 +17,9 @@ from airflow.sdk import DAG
 from kubernetes.client import models as k8s
 
 from demo import message, pods, services
-from tests.standins.discord import NO_ANSWER, Discord
-from tests.standins.launch_library import LaunchLibrary
-from tests.standins.server import Answer
+from standins.discord import NO_ANSWER, Discord
+from standins.launch_library import LaunchLibrary
+from standins.server import Answer
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.postgres import Postgres
+from standins.launch_library import LaunchLibrary
+from standins.postgres import Postgres
 from tests.conftest import Database
-from tests.standins.launch_library import LaunchLibrary
 
 
 @pytest.fixture

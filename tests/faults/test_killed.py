@@ -24,11 +24,11 @@ from urllib.request import urlopen
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # it is a class
 
-from demo.postgres import Postgres
+from standins.launch_library import LaunchLibrary
+from standins.postgres import Postgres
+from standins.server import Answer
 from tests.conftest import ROOT, Database, run_step
 from tests.faults.world import SlowDiscord, World, iso, stored_in
-from tests.standins.launch_library import LaunchLibrary
-from tests.standins.server import Answer
 
 TIMES = 100
 START = datetime(2031, 1, 1, tzinfo=UTC)

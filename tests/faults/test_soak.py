@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 
 from bench.steps import PEAK
+from standins.discord import NO_ANSWER, SERVER_ERROR
+from standins.server import Answer
 from tests.conftest import ROOT, Database
 from tests.faults.world import SlowDiscord, SlowLibrary, World, iso, stored_in
-from tests.standins.discord import NO_ANSWER, SERVER_ERROR
-from tests.standins.server import Answer
 
 RUNS = 500
 FAULT_FREE = 3  # at the end

@@ -17,10 +17,10 @@ import pytest
 
 from fetch import __main__ as step
 from fetch import launch_library
+from standins.launch_library import UPCOMING, LaunchLibrary
+from standins.server import Answer, Request
 from tests.conftest import Database
 from tests.faults.world import World, iso, stored_in
-from tests.standins.launch_library import UPCOMING, LaunchLibrary
-from tests.standins.server import Answer, Request
 
 START = datetime(2031, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

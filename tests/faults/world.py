@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from standins.discord import Discord
+from standins.launch_library import LaunchLibrary
+from standins.server import Answer, Request, StandIn
 from tests.conftest import Database
-from tests.standins.discord import Discord
-from tests.standins.launch_library import LaunchLibrary
-from tests.standins.server import Answer, Request, StandIn
 
 STATUSES = {"Go": 1, "TBD": 2, "Hold": 5, "TBC": 8}
 PRECISIONS = {"second": 0, "minute": 1, "hour": 2}

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from tests.standins.discord import Discord
-from tests.standins.launch_library import LaunchLibrary
+from standins.discord import Discord
+from standins.launch_library import LaunchLibrary
 
 if TYPE_CHECKING:
     from tests.conftest import Database

@@ -28,10 +28,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from demo.postgres import DATABASE, FETCH, Postgres
 from fetch import __main__ as step
 from fetch import launch_library
 from fetch.database import explain
+from standins.postgres import DATABASE, FETCH, Postgres
 from tests.conftest import ROOT, Database, Result
 
 UPCOMING = "/2.3.0/launches/upcoming/"

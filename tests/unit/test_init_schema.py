@@ -16,12 +16,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
 from init_schema import database as init_database
 from init_schema import schema
 from init_schema.database import Failure
+from standins.launch_library import LaunchLibrary
+from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
 from tests.conftest import ROOT, Database, run_step
-from tests.standins.launch_library import LaunchLibrary
 
 NEW_YORK = "America/New_York"
 TABLES = {"alembic_version", "fetches", "launch_changes", "notifications", "rocket_launches"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notify.message import PRECISE, STATUSES, build
 from notify.store import Launch
-from tests.standins.discord import find_problems
+from standins.discord import find_problems
 
 NET = datetime(2026, 11, 24, 7, 8, 9, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 12, 31, tzinfo=UTC)

@@ -23,15 +23,15 @@ from werkzeug import Response
 import fetch.__main__
 import fetch.database
 import notify.__main__
-from demo.postgres import NOTIFY, Postgres
 from notify import database as notify_database
 from notify import discord as notify_discord
 from notify import heartbeat as notify_heartbeat
 from notify.store import Store
+from standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, TOKEN, WEBHOOK_ID, Discord
+from standins.launch_library import UPCOMING, LaunchLibrary
+from standins.postgres import NOTIFY, Postgres
+from standins.server import Answer, Request
 from tests.conftest import ROOT, Database, Result, run_step
-from tests.standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, TOKEN, WEBHOOK_ID, Discord
-from tests.standins.launch_library import UPCOMING, LaunchLibrary
-from tests.standins.server import Answer, Request
 
 NOW = "2026-11-24T07:00:00Z"
 EARLIER = "2026-11-24T06:00:00Z"

@@ -1,9 +1,12 @@
 """fetch_and_store_data on real answers of the Launch Library, compared with what this test works out by itself.
 
-The recordings are not part of this repository; without them these tests are skipped.
+The recordings are not part of this repository: without RECORDED_PAGES=FOLDER these tests are left out.
 """
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +15,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from fetch import __main__ as step
-from tests.conftest import Database
+from tests.conftest import ROOT, Database
 
 UPCOMING = "/2.2.0/launch/upcoming/"
 PAGES = [
@@ -182,3 +185,24 @@ def test_a_recorded_answer_that_is_no_page_is_refused(
     assert "Nothing was stored" in result.last
     assert table(database) == {}
     assert database.query("SELECT status, seen, error IS NULL FROM fetches") == [(200, 0, False)]
+
+
+def collect(**env: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", __file__]
+    env = {"PATH": os.environ["PATH"]} | env
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_without_recorded_pages_their_tests_are_left_out() -> None:
+    without, with_ = collect(), collect(RECORDED_PAGES="tests")
+    assert (without.returncode, with_.returncode) == (0, 0)
+    assert "test_every_recorded_page_is_read_in_full" in with_.stdout
+    assert "test_every_recorded_page_is_read_in_full" not in without.stdout
+    assert "RECORDED_PAGES=FOLDER" in without.stdout
+    assert "RECORDED_PAGES" not in with_.stdout
+
+
+def test_a_folder_of_recorded_pages_that_is_not_there_is_named() -> None:
+    done = collect(RECORDED_PAGES="/nowhere")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "RECORDED_PAGES=/nowhere is not a folder" in done.stderr

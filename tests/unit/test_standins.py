@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, Discord
-from tests.standins.launch_library import UPCOMING, LaunchLibrary, to_precision
-from tests.standins.server import Answer
+from standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, Discord
+from standins.launch_library import UPCOMING, LaunchLibrary, to_precision
+from standins.server import Answer
 
 ROOT = Path(__file__).parents[2]
 
@@ -246,9 +246,7 @@ def test_the_library_answers_as_django_rest_framework_does(library: LaunchLibrar
 @pytest.mark.parametrize("module", ["discord", "launch_library"])
 def test_a_stand_in_is_a_program_that_needs_python_alone(module: str) -> None:
     # -I and -S: no site-packages, as in a bare image.
-    code = (
-        f"import sys, runpy; sys.path.insert(0, '.'); runpy.run_module('tests.standins.{module}', run_name='__main__')"
-    )
+    code = f"import sys, runpy; sys.path.insert(0, '.'); runpy.run_module('standins.{module}', run_name='__main__')"
     command = [sys.executable, "-I", "-S", "-c", code, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -263,7 +261,7 @@ def test_a_stand_in_is_a_program_that_needs_python_alone(module: str) -> None:
 def test_a_taken_port_is_said_in_a_sentence() -> None:
     with Discord() as server:
         port = server.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "tests.standins.launch_library", "--port", port]
+        command = [sys.executable, "-m", "standins.launch_library", "--port", port]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"Cannot listen on 127.0.0.1:{port} (Address already in use): --port names another.\n"

@@ -1,7 +1,7 @@
 """A stand-in for a Discord webhook: keeps messages, allows edits, and refuses what Discord refuses.
 
 In this process: `with Discord() as discord:`, then `discord.webhook_url`, `discord.messages`, `discord.faults`. As a
-program: `python -m tests.standins.discord`; `PUT /control` takes `{"deleted": true}` besides the faults.
+program: `python -m standins.discord`; `PUT /control` takes `{"deleted": true}` besides the faults.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.standins.server import Answer, Request, StandIn, serve
+from standins.server import Answer, Request, StandIn, serve
 
 WEBHOOK_ID, TOKEN = "1310000000000000001", "stand-in-token"
 

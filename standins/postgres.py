@@ -1,4 +1,4 @@
-"""A real PostgreSQL server from a wheel, for the demo and the tests."""
+"""A real PostgreSQL server from a wheel."""
 
 import contextlib
 import secrets
@@ -19,6 +19,7 @@ with warnings.catch_warnings(action="ignore"):  # of XDG_RUNTIME_DIR, which no s
 
 DATABASE = "launches"
 OWNER, FETCH, NOTIFY = "rocket", "launch_fetch", "launch_notify"
+ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}  # by step
 
 
 class Postgres:
@@ -33,7 +34,7 @@ class Postgres:
         self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="rocket-launches-"))
         self._data = self._folder / "data"
-        self._passwords = {role: secrets.token_urlsafe() for role in (OWNER, FETCH, NOTIFY)}
+        self._passwords = {role: secrets.token_urlsafe() for role in ROLES.values()}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]

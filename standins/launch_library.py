@@ -6,7 +6,7 @@ from `net`. `net` is then brought to its `net_precision`: a month's is the last 
 `slipped-2.3.0.json` says, by a launch's id, what is different some hours later.
 
 In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.page`, `.faults`. As
-a program: `python -m tests.standins.launch_library`; `PUT /control` takes `{"scenario": "slipped"}` besides faults.
+a program: `python -m standins.launch_library`; `PUT /control` takes `{"scenario": "slipped"}` besides faults.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.standins.server import Answer, Request, StandIn, serve
+from standins.server import Answer, Request, StandIn, serve
 
 FOLDER = Path(__file__).parent
 UPCOMING = {

@@ -2,7 +2,7 @@
 
 `GET /control` tells what happened, `PUT /control` with JSON changes what happens next; `{"faults": [{"status": 429,
 "headers": {…}, "body": …}, …]}` decides one request each. They need a Python and nothing else, so that the same
-files run in a bare Python image: `python -m tests.standins.discord --host 0.0.0.0 --port 8000`.
+files run in a bare Python image: `python -m standins.discord --host 0.0.0.0 --port 8000`.
 """
 
 import argparse
