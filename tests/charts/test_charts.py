@@ -281,7 +281,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
 
 @pytest.mark.parametrize("rule", RULES)
 @everywhere
-def test_of_every_container(name: str, rule: str) -> None:
+def test_every_container_keeps_the_rule(name: str, rule: str) -> None:
     broken = {where for where, pod, container, _ in containers(name) if not RULES[rule](pod, container)}
     assert broken == EXCEPTIONS.get((name.partition(" ")[0], rule), {}).keys()
 

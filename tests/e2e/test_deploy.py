@@ -95,7 +95,7 @@ def test_the_images_came_from_the_registry() -> None:
     assert scheduler["spec"]["containers"][0]["image"].startswith(f"{IMAGE_REGISTRY}/rocket-launches/airflow:")
 
 
-def test_it_is_no_laptops() -> None:
+def test_production_has_three_instances_and_no_node_port() -> None:
     cluster = json.loads(kubectl("get", "cluster", "postgres", "-n", AIRFLOW, "-o", "json"))
     assert cluster["status"]["readyInstances"] == 3
     assert (
