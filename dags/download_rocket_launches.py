@@ -1,11 +1,11 @@
 """Upcoming rocket launches, from the Launch Library into PostgreSQL and out to Discord.
 
-Each step is a container image of its own and runs as a pod; this file says what runs, in what order and with
-which limits, and does no work itself. The deployment tells it, in the environment of Airflow:
+Each step is its own container image and runs as a pod. This file says what runs, in what order and with which
+limits, and does no work itself. The deployment sets, in Airflow's environment:
 
 - `IMAGE_INIT_SCHEMA`, `IMAGE_FETCH`, `IMAGE_NOTIFY`: the images, by an immutable tag or digest
 - `TASK_NAMESPACE`: where the pods run
-- `SCHEDULE`: a cron expression or preset such as `@hourly`; none, or empty, means only when triggered
+- `SCHEDULE`: a cron expression or preset such as `@hourly`; unset or empty, the DAG runs only when triggered
 
 The pods read the rest from Secrets and a ConfigMap in their own namespace, so nothing secret passes through here.
 """
@@ -62,22 +62,22 @@ POD_DEFAULTS = {
     "namespace": deployed("TASK_NAMESPACE"),
     # A finished pod stays, so that `kubectl logs` finds it; one that is stuck or running is removed.
     "on_finish_action": "delete_active_pod",
-    # Where Airflow is, its own service account; to look for a connection that nobody has defined takes time.
+    # None: use Airflow's own service account. Looking up an undefined connection takes time.
     "kubernetes_conn_id": None,
-    # Only for a pod that has not started after the first seconds, in which it is watched.
+    # Polling interval once the watch (LONGEST_WAIT, 3 s) has given up.
     "startup_check_interval_seconds": 1,
     # Long enough to pull an image over a slow line.
     "startup_timeout_seconds": 300,
     # The kubelet's own limit: it holds even where the worker that watches the pod has died.
     "active_deadline_seconds": 600,
-    # The worker's limit, longer than the two before together, so that the pod's own end is what one sees.
+    # The worker's limit: longer than the two above together, so that the pod's own limit applies first.
     "execution_timeout": timedelta(minutes=20),
     # The API allows 15 requests an hour. Four retries, after 5, 10, 20 and 40 minutes at least,
     # outlast a used-up hour.
     "retries": 4,
     "retry_delay": timedelta(minutes=5),
     "retry_exponential_backoff": 2,
-    # The configuration is bad: somebody has to change it, and a run that waits keeps the next one waiting.
+    # Bad configuration: someone has to change it, and a run that waits keeps the next one waiting.
     "fail_on_exit_code": (78,),
     # The pod's specification is long and says nothing about a failure; its events do.
     "log_pod_spec_on_failure": False,
@@ -110,10 +110,10 @@ EXIT_CODES = """
 | exit code | meaning | what to do |
 |---|---|---|
 | 0 | done | |
-| 65 | the input is bad: no page of launches, or a message that Discord refuses | read the log's last line |
+| 65 | the input is bad: not a page of launches, or a message that Discord refuses | read the log's last line |
 | 75 | network, throttled, 5xx, database away | nothing: up to four more tries follow, over one to two hours |
-| 78 | the configuration is bad: password, schema, address, token | mend what the last line names, clear the task |
-| 99 | there is nothing to say, or nobody to say it to | nothing: the task is shown as skipped |
+| 78 | the configuration is bad: password, schema, address, token | fix what the last line names, clear the task |
+| 99 | nothing to say, or no channel to say it in | nothing: the task is shown as skipped |
 | 143 | stopped by SIGTERM | nothing: it is tried again, and nothing is half-written |
 """
 
@@ -175,9 +175,9 @@ with DAG(
             secret("HEARTBEAT_URL", "heartbeat", "url", optional=True),
             k8s.V1EnvVar(name="NOTIFY", value="{{ params.notify | lower }}"),
         ],
-        # The step exits with 99 when there is nothing to say, or nobody to say it to: shown as skipped.
+        # Nothing to say, or no channel to say it in: the task is shown as skipped.
         skip_on_exit_code=99,
-        # Nor does another try help a message that Discord refuses; the next run has newer text.
+        # Another try does not help a message that Discord refuses, either; the next run has newer text.
         fail_on_exit_code=(65, 78),
     )
     initialize_schema >> fetch_and_store_data >> notify_discord

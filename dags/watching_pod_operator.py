@@ -8,7 +8,7 @@ It also judges more strictly than the provider does:
 
 - A task that was stopped fails and is tried again. The provider shows it as a success (apache/airflow#73006, #71202).
 - So does one whose pod was deleted, evicted or past its deadline, even if the program exited with 0.
-- A pod that cannot start for want of a Secret, or by its image's name, fails at once with the kubelet's own sentence.
+- A pod whose Secret is missing, or whose image name is invalid, fails at once with the kubelet's own sentence.
 - `fail_on_exit_code` names the exit codes that no second try would change.
 
 `tests/dag/test_watching_pod_operator.py` shows each, and fails when a newer provider no longer calls what is
@@ -29,11 +29,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.client import models as k8s
 from kubernetes.watch import Watch
 
-# What takes longer, say as an image is pulled, is not worth a hurry: from then on the provider asks, tells the pod's
-# events and follows its log.
+# Seconds to watch before falling back to the provider's polling: a pod that pulls its image gains nothing from more.
 LONGEST_WAIT = 3
 
-# Why a container waits that will never start; the provider goes on asking until its time is up.
+# The waiting reasons of a container that will never start; the provider would poll until its timeout.
 NEVER_STARTS = ("CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull")
 
 
@@ -69,7 +68,7 @@ def stopped(pod: k8s.V1Pod) -> str | None:
 
 
 def ends(pod: k8s.V1Pod) -> list[k8s.V1ContainerStateTerminated]:
-    """Return how the containers have ended that have."""
+    """Return the end of each container that has ended."""
     return [status.state.terminated for status in pod.status.container_statuses or [] if status.state.terminated]
 
 
@@ -110,7 +109,7 @@ class WatchingPodManager(PodManager):
         return super().container_is_running(pod, container_name)
 
     def read_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
-        """Return the pod with the phase that it deserves, now that its containers have ended."""
+        """Return the pod, in its final phase as soon as its containers have ended."""
         now = super().read_pod(pod)
         if self.is_starting and (why := cannot_start(now)):
             raise PodCannotStartError(why)
@@ -140,7 +139,7 @@ class WatchingPodOperator(KubernetesPodOperator):
 
     @cached_property
     def pod_manager(self) -> WatchingPodManager:
-        """Return what the operator asks for everything that its pod does."""
+        """The pod manager that all of the operator's waits go through."""
         return WatchingPodManager(kube_client=self.client, callbacks=self.callbacks)
 
     def await_pod_start(self, pod: k8s.V1Pod) -> None:

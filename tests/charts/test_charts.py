@@ -38,7 +38,7 @@ from tests.charts.manifests import (
     write_schemas,
 )
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
@@ -124,8 +124,8 @@ def test_the_values_file_alone_is_refused(release: str) -> None:
 
 @each_release
 def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> None:
-    """The README's example: each chart takes what it knows, though its schema is strict."""
-    example = README.partition("`helm/local.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+    """The documented example: each chart takes what it knows, though its schema is strict."""
+    example = OPERATING.partition("`helm/local.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
     files = ("helm/production.yaml", "-", str(tmp_path / "local.yaml"))
     rendered = template(release, *(f"--values={file}" for file in files))
@@ -281,7 +281,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
 
 @pytest.mark.parametrize("rule", RULES)
 @everywhere
-def test_of_every_container(name: str, rule: str) -> None:
+def test_every_container_keeps_the_rule(name: str, rule: str) -> None:
     broken = {where for where, pod, container, _ in containers(name) if not RULES[rule](pod, container)}
     assert broken == EXCEPTIONS.get((name.partition(" ")[0], rule), {}).keys()
 
@@ -443,10 +443,10 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     }
 
 
-def test_the_readme_lists_every_secret(written: list[Document]) -> None:
+def test_the_documents_list_every_secret(written: list[Document]) -> None:
     """For whoever writes them from outside."""
     there = {key for document in written for key in keys(document["metadata"]["namespace"], document)}
-    section = README.partition("### With Helm yourself")[2].partition("\n## ")[0]
+    section = OPERATING.partition("### The Secrets")[2].partition("\n##")[0]
     rows = re.findall(r"^\| `([\w-]+)` \| (`.+`) \| (`.+`) \|$", section, re.MULTILINE)
     listed = {
         (namespace, "Secret", name, key)

@@ -54,9 +54,9 @@ def make(*arguments: str, cwd: Path = ROOT, stdin: str = "", seconds: float = 15
                 os.killpg(process.pid, signal.SIGINT)
 
 
-def readme(after: str) -> list[str]:
-    """Return the commands of the README's first console block after some words, without the prompt."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(after)[2]
+def documented(after: str) -> list[str]:
+    """Return the commands of the first console block after some words in docs/operating.md, without the prompt."""
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").partition(after)[2]
     block = text.partition("```console\n")[2].partition("```")[0].replace("\\\n", "")
     return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
 

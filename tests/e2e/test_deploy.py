@@ -12,7 +12,7 @@ import pytest
 
 from k8s import deploy
 from k8s.deploy import AIRFLOW, OPERATOR, TASKS, kubectl, run
-from tests.e2e.cluster import ROOT, STEPS, ids, make, messages, pods, readme, served, stored, until
+from tests.e2e.cluster import ROOT, STEPS, documented, ids, make, messages, pods, served, stored, until
 
 ELSEWHERE = "elsewhere"
 CONTEXT = f"kind-{ELSEWHERE}"
@@ -78,11 +78,11 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 run("docker", "network", "rm", "kind", check=False)
 
 
-def test_deploy_as_the_readme_says() -> None:
+def test_deploy_as_documented() -> None:
     login = ("docker", "login", REGISTRY, "--username", USER, "--password-stdin")
     until(lambda: not subprocess.run(login, input=PASSWORD, text=True, check=False).returncode, 30, "no registry")
     # A registry that wants a login: the namespaces, and in each the Secret.
-    for command in readme("wants a login from the nodes"):
+    for command in documented("need a login to the registry"):
         given = command.replace("registry.example.org", REGISTRY).replace("USER", USER).replace("PASSWORD", PASSWORD)
         run("bash", "-c", given.replace("CONTEXT", CONTEXT))
 
@@ -101,7 +101,7 @@ def test_the_images_came_from_the_registry() -> None:
     assert scheduler["spec"]["containers"][0]["image"].startswith(f"{IMAGE_REGISTRY}/rocket-launches/airflow:")
 
 
-def test_it_is_no_laptops() -> None:
+def test_production_has_three_instances_and_no_node_port() -> None:
     cluster = json.loads(kubectl("get", "cluster", "postgres", "-n", AIRFLOW, "-o", "json"))
     assert cluster["status"]["readyInstances"] == 3
     assert (
@@ -136,8 +136,8 @@ def test_the_nightly_backup_can_be_restored() -> None:
     assert len(messages()) == 1
 
 
-def test_uninstall_as_the_readme_says() -> None:
-    for command in readme("**Uninstall**"):
+def test_uninstall_as_documented() -> None:
+    for command in documented("## Uninstall"):
         run("bash", "-c", command.replace("CONTEXT", CONTEXT))
     left = kubectl("get", "namespaces", "-o", "name")
     for namespace in (AIRFLOW, TASKS, OPERATOR):

@@ -1,4 +1,4 @@
-"""Helm by hand: the README's commands as they are written, from nothing to a green run."""
+"""Helm by hand: the commands as docs/operating.md has them, from nothing to a green run."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,9 @@ import pytest
 
 from k8s import deploy
 from k8s.deploy import AIRFLOW, Failed, kubectl, run
-from tests.e2e.cluster import make, messages, readme, secrets, served, show, stored
+from tests.e2e.cluster import documented, make, messages, secrets, served, show, stored
 
-COMMANDS = readme("### With Helm yourself")
+COMMANDS = documented("## With Helm yourself")
 
 
 def bash(command: str) -> str:
@@ -38,7 +38,7 @@ def test_from_nothing_to_a_green_run() -> None:
             # Where no registry is reachable, Docker has them; elsewhere the cluster pulls them by itself.
             for image in (*deploy.IMAGES, deploy.STAND_IN_IMAGE):
                 run("kind", "load", "docker-image", image, "--name", deploy.CLUSTER, check=False)
-        if command.endswith("deploy.py secrets"):
+        if command.endswith("deploy secrets"):
             assert output == ""
     assert stored() == served()
     assert len(messages()) == 1
@@ -46,7 +46,7 @@ def test_from_nothing_to_a_green_run() -> None:
 
 def test_the_secrets_are_kept() -> None:
     before = secrets()
-    bash(next(command for command in COMMANDS if command.endswith("deploy.py secrets")))
+    bash(next(command for command in COMMANDS if command.endswith("deploy secrets")))
     assert secrets() == before
 
 

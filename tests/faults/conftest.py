@@ -34,7 +34,7 @@ def rng(seed: str, request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def cluster(programs: None) -> Iterator[None]:  # noqa: ARG001  # a fixture is its argument's name
-    """Make the cluster anew by a `make up` that is killed in every phase, and delete it afterwards.
+    """Make a new cluster by a `make up` that is killed in every phase, and delete it afterwards.
 
     KEEP_CLUSTER=yes takes the one that is there, for whoever works on a test.
     """

@@ -202,7 +202,7 @@ def test_what_is_there_is_not_built_again(images: dict[str, str]) -> None:
 
 
 @each_task
-def test_configuration(images: dict[str, str], task: str) -> None:
+def test_an_image_starts_its_step_and_names_its_user_by_number(images: dict[str, str], task: str) -> None:
     [inspected] = json.loads(run("docker", "image", "inspect", images[task]).stdout)
     config = inspected["Config"]
     user, _, group = config["User"].partition(":")
