@@ -35,7 +35,7 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run k8s/images $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
+	$(BIN)/shellcheck .ci/run $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
 	  $(OFFLINE)/node/kindnetd $(OFFLINE)/node/kubernetes/update
 	$(BIN)/hadolint tasks/*/Dockerfile dags/Dockerfile $(OFFLINE)/*/*Dockerfile
 
@@ -46,48 +46,48 @@ format: .venv/installed  ## Format the code, and mend what ruff can mend
 
 .PHONY: images
 images:  ## Build the three task images, those that are not there yet
-	k8s/images build tasks
+	@$(PYTHON) -m deploy images build tasks
 
 # The deployment. It needs no virtual environment: Python, docker, kind, helm and kubectl are enough.
 .PHONY: up
 up:  ## Deploy to a kind cluster, from nothing or from anything; STAND_INS=yes: without the real services
-	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py up
+	@SCHEDULE='$(SCHEDULE)' $(PYTHON) -m deploy up
 
 .PHONY: deploy
 deploy:  ## Deploy to the cluster KUBE_CONTEXT, images by IMAGE_REGISTRY; the commands below take KUBE_CONTEXT, too
-	@SCHEDULE='$(SCHEDULE)' $(PYTHON) k8s/deploy.py deploy
+	@SCHEDULE='$(SCHEDULE)' $(PYTHON) -m deploy deploy
 
 .PHONY: trigger
 trigger:  ## Run the DAG once on the cluster, and wait for its end
-	@$(PYTHON) k8s/deploy.py trigger
+	@$(PYTHON) -m deploy trigger
 
 .PHONY: logs
 logs:  ## Print a task's log, by kubectl; TASK=fetch_and_store_data
-	@$(PYTHON) k8s/deploy.py logs $(TASK)
+	@$(PYTHON) -m deploy logs $(TASK)
 
 .PHONY: rows
 rows:  ## Show the launches that the cluster has stored
-	@$(PYTHON) k8s/deploy.py psql 'SELECT id, launch_id, name, net, image_url FROM rocket_launches;'
+	@$(PYTHON) -m deploy psql 'SELECT id, launch_id, name, net, image_url FROM rocket_launches;'
 
 .PHONY: psql
 psql:  ## Open psql on the cluster's launches
-	@$(PYTHON) k8s/deploy.py psql
+	@$(PYTHON) -m deploy psql
 
 .PHONY: backup
 backup:  ## Write the cluster's launches into a file here
-	@$(PYTHON) k8s/deploy.py backup
+	@$(PYTHON) -m deploy backup
 
 .PHONY: restore
 restore:  ## Put a backup in the place of the cluster's launches; FILE=launches-….dump
-	@$(PYTHON) k8s/deploy.py restore '$(FILE)'
+	@$(PYTHON) -m deploy restore '$(FILE)'
 
 .PHONY: status
 status:  ## Say how old the newest of everything is, and show the cluster's releases and pods
-	@$(PYTHON) k8s/deploy.py status
+	@$(PYTHON) -m deploy status
 
 .PHONY: down
 down:  ## Delete the cluster and all that is in it
-	@$(PYTHON) k8s/deploy.py down
+	@$(PYTHON) -m deploy down
 
 .PHONY: offline
 offline:  ## Build from packages what a container registry would give, where there is none
@@ -121,7 +121,7 @@ audit: .venv/installed  ## Ask OSV for the known vulnerabilities of every Python
 
 .PHONY: sbom
 sbom: images $(SYFT)  ## List what is in each task image, Debian's and Python's packages, as CycloneDX in artifacts/sbom
-	@for image in $$(k8s/images | sed '/AIRFLOW/d; s/.*=//'); do \
+	@for image in $$($(PYTHON) -m deploy images | sed '/AIRFLOW/d; s/.*=//'); do \
 	  name=$${image##*/} && sbom=artifacts/sbom/$${name%%:*}.json && \
 	  $(SYFT) scan --quiet "docker:$$image" -o "cyclonedx-json=$$sbom" && echo "$$sbom" || exit; \
 	done

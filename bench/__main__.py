@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from bench import cluster, images, steps, store
 from bench.measure import ROOT, Measure, machine
-from k8s.deploy import CACHE, Failed
+from deploy.programs import CACHE, Failed
 
 PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "store": store.measures,
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of each measure; the median counts")
     arguments = parser.parse_args()
 
-    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"  # as k8s/deploy.py does
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"  # as `make up` does
     measured: list[Measure] = []
     about = machine()
     print(", ".join(f"{name}: {value}" for name, value in about.items()))

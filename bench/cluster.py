@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.measure import ROOT, Measure, interleaved
-from k8s.deploy import CLUSTER, CONTEXT, DAG, TASKS, Api, Failed, check_programs, kubectl, run
+from deploy.airflow import DAG, Api
+from deploy.images import build, names
+from deploy.programs import CLUSTER, CONTEXT, TASKS, Failed, check_programs, kubectl, run
 
 
 def measures(rounds: int) -> Iterator[Measure]:
@@ -29,7 +32,8 @@ def measures(rounds: int) -> Iterator[Measure]:
 
 def up() -> Iterator[Measure]:
     """Make the cluster once, with the images built."""
-    run("k8s/images", "build")
+    for name in names():
+        build(name)
     started = time.monotonic()
     said = run("make", "up", "STAND_INS=yes")
     seconds = time.monotonic() - started
@@ -104,16 +108,17 @@ def bare(pod: dict[str, Any]) -> dict[str, Any]:
 def a_change() -> Iterator[Measure]:
     """Add a line to a task, build its image, and bring it into the cluster, as `make up` does."""
     seconds = []
+    images = (sys.executable, "-m", "deploy", "images")
     with TemporaryDirectory() as folder:
         copy = Path(folder)
-        for part in ("tasks", "dags", "k8s"):
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("offline", "__pycache__"))
+        for part in ("tasks", "dags", "deploy"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         for number in range(3):
             with (copy / "tasks" / "fetch" / "fetch" / "__init__.py").open("a", encoding="utf-8") as file:
                 file.write(f"\n# {time.time()} {number}\n")
             started = time.monotonic()
-            run(str(copy / "k8s" / "images"), "build", "tasks")
-            image = re.search(r"IMAGE_FETCH=(\S+)", run(str(copy / "k8s" / "images")))
+            run(*images, "build", "tasks", cwd=copy)
+            image = re.search(r"IMAGE_FETCH=(\S+)", run(*images, cwd=copy))
             assert image
             run("kind", "load", "docker-image", image[1], "--name", CLUSTER)
             seconds.append(time.monotonic() - started)

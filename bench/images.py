@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Iterator
 
 from bench.measure import ROOT, Measure
-from k8s.deploy import check_programs, image_references, run
+from deploy.images import build, references, steps
+from deploy.programs import check_programs, run
 
 MB = 1_000_000
 
@@ -28,8 +29,9 @@ def together(*images: str) -> float:
 def measures(_rounds: int) -> Iterator[Measure]:
     """Measure the images as they are; their sizes do not vary."""
     check_programs("docker")
-    run("k8s/images", "build", "tasks")
-    variables = image_references()
+    for step in steps():
+        build(step)
+    variables = references()
     ours = {name.removeprefix("IMAGE_").lower(): image for name, image in variables.items() if name != "IMAGE_AIRFLOW"}
     base = re.findall(r"^FROM (\S+)$", (ROOT / "tasks" / "fetch" / "Dockerfile").read_text(), re.MULTILINE)[-1]
     dockerfile = f"FROM {base}\nRUN pip install --no-cache-dir requests psycopg2-binary\n"

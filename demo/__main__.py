@@ -19,6 +19,8 @@ from typing import Any
 import requests
 
 from demo import message, pods, services
+from deploy.programs import Failed
+from deploy.settings import read_settings
 from standins.discord import Discord
 from standins.launch_library import LaunchLibrary
 from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
@@ -67,7 +69,7 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             stage = set_up(stack, replay=bool(pages))
             return replay(stage, pages) if pages else show(stage)
-    except pods.PodError as error:
+    except (pods.PodError, Failed) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -81,7 +83,7 @@ def main() -> int:
 def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     """Start what the steps need, and load the DAG."""
     library, discord = stack.enter_context(LaunchLibrary()), stack.enter_context(Discord())
-    chosen = services.choose(services.read_settings(pods.ROOT / ".env"), library, discord, replay=replay)
+    chosen = services.choose(read_settings(), library, discord, replay=replay)
     print(chosen.summary, flush=True)
     started = time.monotonic()
     postgres = stack.enter_context(Postgres())

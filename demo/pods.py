@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.images import references
+
 ROOT = Path(__file__).parents[1]
 TASKS = ROOT / "tasks"
 
@@ -50,11 +52,8 @@ class Step:
 
 def load_dag(airflow_home: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
     """Return the DAG as Airflow loads it, in the environment that a deployment gives to Airflow. Raises PodError."""
-    images = subprocess.run([ROOT / "k8s" / "images"], capture_output=True, text=True, check=False)
-    if images.returncode:
-        raise PodError(f"k8s/images failed: {images.stderr.strip()}")
     os.environ.update(
-        dict(line.split("=", 1) for line in images.stdout.split()),
+        references(),
         TASK_NAMESPACE="rocket-launches",
         AIRFLOW_HOME=airflow_home,
         AIRFLOW__CORE__LOAD_EXAMPLES="False",

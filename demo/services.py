@@ -1,10 +1,8 @@
 """Chooses between the real services and the stand-ins."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import requests
 
@@ -24,13 +22,6 @@ class Services:
     real_library: bool
     real_webhook: bool
     summary: str
-
-
-def read_settings(path: Path) -> dict[str, str]:
-    """Return the settings of a file of KEY=VALUE lines, and those of the environment, which win."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, value in pairs} | dict(os.environ)
 
 
 def choose(settings: Mapping[str, str], library: LaunchLibrary, discord: Discord, *, replay: bool) -> Services:

@@ -14,26 +14,26 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s import deploy
+from deploy.charts import RELEASES, airflow_values, chart_path, locked_charts
+from deploy.programs import CACHE, ROOT
 
 Document = dict[str, Any]
 
-ROOT = deploy.ROOT
 # As `make up` looks for them.
-PATH = f"{deploy.CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
-CHARTS = Path(os.environ.get("CHARTS_DIR") or deploy.CACHE / "charts")
+PATH = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
+CHARTS = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
 
-# The releases: chart, namespace, and what the deployment adds to the values file.
 IMAGES = {
     "IMAGE_INIT_SCHEMA": "rocket-launches/init-schema:0123456789ab",
     "IMAGE_FETCH": "rocket-launches/fetch:0123456789ab",
     "IMAGE_NOTIFY": "rocket-launches/notify:0123456789ab",
     "IMAGE_AIRFLOW": "rocket-launches/airflow:0123456789ab",
 }
-RELEASES: dict[str, tuple[str, str, Document]] = {
-    "operator": ("cloudnative-pg", deploy.OPERATOR, {}),
-    "postgres": ("cluster", deploy.AIRFLOW, {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}}),
-    "airflow": ("airflow", deploy.AIRFLOW, deploy.airflow_values(IMAGES, "@hourly")),
+# What the deployment adds to a release's values file, by release.
+VALUES: dict[str, Document] = {
+    "operator": {},
+    "postgres": {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}},
+    "airflow": airflow_values(IMAGES, "@hourly"),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
 ADDED = {
@@ -78,17 +78,11 @@ def run(*command: str, stdin: str | None = None) -> str:
     return result.stdout
 
 
-def locked() -> dict[str, list[str]]:
-    """Return helm/charts.lock: version, repository and digest by name."""
-    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
-    return {name: rest for name, *rest in map(str.split, lines) if name != "#"}
-
-
 def chart(name: str) -> str:
     """Return the path of a chart that is at hand, or skip the test: tests download nothing."""
-    if not (CHARTS / f"{name}-{locked()[name][0]}.tgz").exists() and not (CHARTS / name / "Chart.yaml").exists():
+    if not (CHARTS / f"{name}-{locked_charts()[name][0]}.tgz").exists() and not (CHARTS / name / "Chart.yaml").exists():
         pytest.skip(f"no chart {name} in {CHARTS}: make up puts it there")
-    return deploy.chart_path(name)
+    return chart_path(name)
 
 
 def kubernetes() -> str:
@@ -100,7 +94,7 @@ def kubernetes() -> str:
 @functools.cache
 def defaults(release: str) -> Document:
     """Return the values that the release's chart itself has."""
-    (values,) = load(run(program("helm"), "show", "values", chart(RELEASES[release][0])))
+    (values,) = load(run(program("helm"), "show", "values", chart(RELEASES[release].chart)))
     return values
 
 
@@ -125,12 +119,12 @@ def text(name: str) -> str:
 
 def template(name: str, *arguments: str) -> str:
     """Return the YAML of a release; the arguments add values, "-" those of the deployment."""
-    chart_name, namespace, values = RELEASES[name]
+    release = RELEASES[name]
     return run(
-        *(program("helm"), "template", name, chart(chart_name), "--namespace", namespace),
+        *(program("helm"), "template", name, chart(release.chart), "--namespace", release.namespace),
         *("--kube-version", kubernetes(), "--skip-tests"),  # nobody runs `helm test`
         *("--values", f"helm/{name}.yaml", *arguments),
-        stdin=json.dumps(values),
+        stdin=json.dumps(VALUES[name]),
     )
 
 

@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 
-from k8s import deploy
+from deploy import charts, manifests, settings
+from deploy.charts import RELEASES, locked_charts
+from deploy.images import STATSD_EXPORTER
+from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, TASKS, Failed
 from tests.charts.manifests import (
     CHARTS,
     EVERYTHING,
     IMAGES,
-    RELEASES,
-    ROOT,
+    VALUES,
     Document,
     chart,
     containers,
     defaults,
     documents,
     kubernetes,
-    locked,
     of_kind,
     pod_spec,
     program,
@@ -39,7 +40,7 @@ from tests.charts.manifests import (
 )
 
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
-NAMESPACES = {name: namespace for name, (_, namespace, _) in RELEASES.items()} | {"dag": deploy.TASKS}
+NAMESPACES = {name: release.namespace for name, release in RELEASES.items()} | {"dag": TASKS}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
 everywhere = pytest.mark.parametrize("name", [*EVERYTHING, "dag"])
@@ -88,38 +89,39 @@ def test_every_value_that_is_added_does_something(values: str) -> None:
 
 @each_release
 def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
-    assert list(idle(RELEASES[release][2], defaults(release))) == []
+    assert list(idle(VALUES[release], defaults(release))) == []
 
 
 @each_release
 def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before there is a cluster, .env alone says it."""
-    monkeypatch.setattr(deploy, "run", lambda *_, **__: "another-context\n")
-    monkeypatch.setattr(deploy, "settings", lambda: {"SCHEDULE": "@hourly"})
-    assert deploy.values_of(release, IMAGES) == RELEASES[release][2]
+    monkeypatch.setattr(charts, "run", lambda *_, **__: "another-context\n")
+    monkeypatch.setattr(charts, "settings", lambda: {"SCHEDULE": "@hourly"})
+    assert charts.values_of(release, IMAGES) == VALUES[release]
 
 
 def test_the_values_follow_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner of what is there stays, whatever .env says; a registry's login is used where it is."""
     data = {"username": "cm9ja2V0", "dbname": "bGF1bmNoZXM="}  # rocket, launches
-    monkeypatch.setattr(deploy, "run", lambda *_, **__: f"{deploy.CONTEXT}\n")
-    monkeypatch.setattr(deploy, "kubectl", lambda *_, **__: json.dumps({"data": data}))
-    monkeypatch.setattr(deploy, "settings", lambda: {"POSTGRES_USER": "probe", "POSTGRES_DB": "orbit"})
+    monkeypatch.setattr(charts, "run", lambda *_, **__: f"{CONTEXT}\n")
+    for module in (charts, settings):
+        monkeypatch.setattr(module, "kubectl", lambda *_, **__: json.dumps({"data": data}))
+    monkeypatch.setattr(charts, "settings", lambda: {"POSTGRES_USER": "probe", "POSTGRES_DB": "orbit"})
     owned = {"owner": "rocket", "database": "launches"}
-    assert deploy.values_of("postgres", IMAGES) == {"cluster": {"initdb": owned}}
-    assert deploy.values_of("airflow", IMAGES)["imagePullSecrets"] == [{"name": "registry"}]
+    assert charts.values_of("postgres", IMAGES) == {"cluster": {"initdb": owned}}
+    assert charts.values_of("airflow", IMAGES)["imagePullSecrets"] == [{"name": "registry"}]
 
 
-@pytest.mark.parametrize("release", [release for release, (_, _, added) in RELEASES.items() if added])
+@pytest.mark.parametrize("release", [release for release, added in VALUES.items() if added])
 def test_the_values_file_alone_is_refused(release: str) -> None:
     """It would be every pod with the chart's own image, and another owner of the launches."""
-    chart_name, namespace, _ = RELEASES[release]
-    command = (program("helm"), "template", release, chart(chart_name), "--namespace", namespace)
+    of = RELEASES[release]
+    command = (program("helm"), "template", release, chart(of.chart), "--namespace", of.namespace)
     alone = subprocess.run(
         [*command, "--values", f"helm/{release}.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert alone.returncode
-    assert f"add --values with what `python3 k8s/deploy.py values {release}` prints" in alone.stderr
+    assert f"add --values with what `python3 -m deploy values {release}` prints" in alone.stderr
 
 
 @each_release
@@ -137,17 +139,19 @@ def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> No
 def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[tuple[str, ...]] = []
 
-    def helm(*command: str, stdin: str = "") -> str:  # noqa: ARG001  # as deploy's own
+    def helm(*command: str, **_: object) -> str:
         commands.append(command)
         return "[]"
 
-    monkeypatch.setattr(deploy, "helm", helm)
-    monkeypatch.setattr(deploy, "chart_path", lambda name: name)
-    monkeypatch.setattr(deploy, "ROOT", tmp_path)
+    monkeypatch.setattr(charts, "helm", helm)
+    monkeypatch.setattr(charts, "kubectl", lambda *_, **__: "")
+    monkeypatch.setattr(charts, "values_of", lambda *_: {})
+    monkeypatch.setattr(charts, "chart_path", lambda name: name)
+    monkeypatch.setattr(charts, "ROOT", tmp_path)
     (tmp_path / "helm").mkdir()
 
     def files() -> list[str]:
-        deploy.install("airflow", deploy.AIRFLOW, "airflow", "--values", "helm/production.yaml")
+        charts.install("airflow", IMAGES, "--values", "helm/production.yaml")
         return [value for option, value in itertools.pairwise(commands[-1]) if option == "--values"]
 
     assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-"]
@@ -157,24 +161,24 @@ def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @each_release
 def test_every_chart_is_locked(release: str) -> None:
-    version, repository, digest = locked()[RELEASES[release][0]]
+    version, repository, digest = locked_charts()[RELEASES[release].chart]
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     assert repository.startswith("https://")
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
-    assert len(locked()) == len(RELEASES)
+    assert len(locked_charts()) == len(RELEASES)
 
 
 @each_release
 def test_the_charts_at_hand_have_the_locked_version(release: str) -> None:
-    name = RELEASES[release][0]
-    assert f"\nversion: {locked()[name][0]}\n" in run(program("helm"), "show", "chart", chart(name))
+    name = RELEASES[release].chart
+    assert f"\nversion: {locked_charts()[name][0]}\n" in run(program("helm"), "show", "chart", chart(name))
 
 
 def test_airflows_chart_is_what_its_publisher_serves() -> None:
-    path = CHARTS / f"airflow-{locked()['airflow'][0]}.tgz"
+    path = CHARTS / f"airflow-{locked_charts()['airflow'][0]}.tgz"
     if not path.exists():
         pytest.skip(f"{path} is not there: make up downloads it")
-    assert locked()["airflow"][2] == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert locked_charts()["airflow"][2] == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 # Kubernetes' own rules
@@ -186,11 +190,11 @@ def kubeconform(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("schemas")
     command = [program("kubeconform"), "-strict", "-summary", "-kubernetes-version", kubernetes()]
     here = ["-schema-location", f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"]
-    openapi = deploy.CACHE / "schemas" / f"kubernetes-v{kubernetes()}.json"
+    openapi = CACHE / "schemas" / f"kubernetes-v{kubernetes()}.json"
     if openapi.exists():
         write_schemas(folder, openapi)
         return [*command, *here]
-    cache = deploy.CACHE / "schemas" / "downloaded"
+    cache = CACHE / "schemas" / "downloaded"
     cache.mkdir(parents=True, exist_ok=True)
     # There is none of a CustomResourceDefinition: yannh/kubeconform#100.
     command += ["-cache", str(cache), "-skip", "CustomResourceDefinition", "-schema-location", "default"]
@@ -321,13 +325,15 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
     """What `make up` loads into the node is what the pods ask for, and what k8s/offline makes."""
     asked = {container["image"] for name in EVERYTHING for _, _, container, _ in containers(name)}
     asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
-    assert asked == {IMAGES["IMAGE_AIRFLOW"], *deploy.IMAGES, deploy.STATSD_EXPORTER}
+    brought = {image for release in RELEASES.values() for image in release.images}
+    assert asked == {IMAGES["IMAGE_AIRFLOW"], STATSD_EXPORTER} | brought
     assert all(map(pinned, asked))
 
 
 def test_postgresqls_tag_has_a_date() -> None:
     """Without one it moves with every fix, and a node takes it for the image that it has already."""
-    assert re.search(r"/postgresql:17\.\d+-\d{12}-", deploy.IMAGES[1])
+    [image] = RELEASES["postgres"].images
+    assert re.search(r"/postgresql:17\.\d+-\d{12}-", image)
 
 
 # PostgreSQL
@@ -367,22 +373,22 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
     """What the deployment writes into an empty cluster for its pods to read."""
     found: list[Document] = []
 
-    def kubectl(*_: str, stdin: str = "", check: bool = True) -> str:  # noqa: ARG001  # as deploy's own
+    def kubectl(*_: str, stdin: str = "") -> str:
         if stdin:
             found.append(json.loads(stdin))
         return ""
 
-    monkeypatch.setattr(deploy, "kubectl", kubectl)
-    deploy.write_secrets({})
+    monkeypatch.setattr(settings, "kubectl", kubectl)
+    settings.write_secrets({})
     return found
 
 
 def test_the_owner_of_what_is_there_cannot_be_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"username": "rocket", "dbname": "launches", "password": "kept"}
     data = {key: base64.b64encode(value.encode()).decode() for key, value in there.items()}
-    monkeypatch.setattr(deploy, "kubectl", lambda *_, **__: json.dumps({"data": data}))
-    with pytest.raises(deploy.Failed, match="belong to rocket in the database launches: set POSTGRES_USER"):
-        deploy.write_secrets({"POSTGRES_USER": "probe"})
+    monkeypatch.setattr(settings, "kubectl", lambda *_, **__: json.dumps({"data": data}))
+    with pytest.raises(Failed, match="belong to rocket in the database launches: set POSTGRES_USER"):
+        settings.write_secrets({"POSTGRES_USER": "probe"})
 
 
 def keys(namespace: str, document: Document) -> Iterator[tuple[str, str, str, str]]:
@@ -422,7 +428,7 @@ def test_what_a_pod_asks_for_is_there(written: list[Document], name: str) -> Non
     there |= {key for config_map in of_kind(name, "ConfigMap").values() for key in keys(NAMESPACES[name], config_map)}
     there |= {(*key[:3], "") for key in there}
     # The operator makes it when it starts.
-    there.add((deploy.OPERATOR, "Secret", "cnpg-webhook-cert", ""))
+    there.add((OPERATOR, "Secret", "cnpg-webhook-cert", ""))
     assert asked_for(name) - there == set()
     assert name == "operator" or asked_for(name)
 
@@ -464,7 +470,7 @@ def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
     watched = {
         document["metadata"]["name"]
         for document in written
-        if document["metadata"]["namespace"] == deploy.AIRFLOW
+        if document["metadata"]["namespace"] == AIRFLOW
         and document["metadata"].get("labels", {}).get("cnpg.io/reload") == "true"
     }
     assert watched == asked == {f"database-{name}" for name in ("init-schema", "fetch", "notify", "airflow")}
@@ -473,7 +479,7 @@ def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
 def test_the_databases_secrets_lead_to_postgresql(written: list[Document]) -> None:
     (cluster,) = of_kind("postgres", "Cluster")
     hosts = {document["stringData"]["host"] for document in written if "host" in document.get("stringData", {})}
-    assert hosts == {"postgres-rw.airflow.svc"} == {f"{cluster}-rw.{deploy.AIRFLOW}.svc"}
+    assert hosts == {"postgres-rw.airflow.svc"} == {f"{cluster}-rw.{AIRFLOW}.svc"}
     (uri,) = (document["stringData"]["connection"] for document in written if "airflow-metadata" in str(document))
     assert re.fullmatch(r"postgresql://airflow:[^@:/?]+@postgres-rw\.airflow\.svc:5432/airflow", uri)
 
@@ -491,9 +497,9 @@ def test_pod_security() -> None:
         for name, namespace in of_kind("k8s", "Namespace").items()
     }
     assert labels == {
-        deploy.AIRFLOW: {"enforce": "restricted"},
-        deploy.TASKS: {"enforce": "restricted"},
-        deploy.OPERATOR: {"enforce": "restricted"},
+        AIRFLOW: {"enforce": "restricted"},
+        TASKS: {"enforce": "restricted"},
+        OPERATOR: {"enforce": "restricted"},
     }
 
 
@@ -504,8 +510,8 @@ def test_what_airflow_may_do_where_the_tasks_run() -> None:
     for binding in of_kind("k8s", "RoleBinding").values():
         (subject,) = binding["subjects"]
         role = of_kind("k8s", "Role")[binding["roleRef"]["name"]]
-        assert binding["metadata"]["namespace"] == role["metadata"]["namespace"] == deploy.TASKS
-        assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", deploy.AIRFLOW)
+        assert binding["metadata"]["namespace"] == role["metadata"]["namespace"] == TASKS
+        assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", AIRFLOW)
         assert subject["name"] in of_kind("airflow", "ServiceAccount") | of_kind("k8s", "ServiceAccount")
         granted[subject["name"]] = {
             "/".join(filter(None, (group, resource))): sorted(rule["verbs"])
@@ -539,7 +545,7 @@ def test_finished_pods_are_deleted_long_before_the_quota_is_full() -> None:
     assert cronjob["spec"]["schedule"] == "25 * * * *"
     (container,) = pod_spec(cronjob)["containers"]  # type: ignore[index]
     options = container["args"]
-    assert options[options.index("--namespace") + 1] == deploy.TASKS
+    assert options[options.index("--namespace") + 1] == TASKS
     hours_kept = int(options[options.index("--min-completed-minutes") + 1]) / 60
     assert hours_kept >= 24
     dag_file = (ROOT / "dags" / "download_rocket_launches.py").read_text(encoding="utf-8")
@@ -550,10 +556,10 @@ def test_finished_pods_are_deleted_long_before_the_quota_is_full() -> None:
 
 def test_the_tasks_pods_may_do_nothing() -> None:
     account = of_kind("k8s", "ServiceAccount")["default"]
-    assert account["metadata"]["namespace"] == deploy.TASKS
+    assert account["metadata"]["namespace"] == TASKS
     assert account["automountServiceAccountToken"] is False
     for pod in documents("dag"):
-        assert pod["metadata"]["namespace"] == deploy.TASKS
+        assert pod["metadata"]["namespace"] == TASKS
         assert pod["spec"].get("serviceAccountName") in (None, "default")
         assert pod["spec"]["automountServiceAccountToken"] is False
 
@@ -574,7 +580,7 @@ def ports(spec: Document, direction: str) -> set[int]:
     return {port["port"] for rule in spec.get(direction, []) for port in rule.get("ports", [])}
 
 
-@pytest.mark.parametrize("namespace", [deploy.AIRFLOW, deploy.TASKS])
+@pytest.mark.parametrize("namespace", [AIRFLOW, TASKS])
 def test_nobody_talks_to_anybody_by_default(namespace: str) -> None:
     assert policies(namespace)["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
@@ -611,34 +617,34 @@ OUTSIDE += " 100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 2606:4700::1
 
 @pytest.mark.parametrize("cluster", INSIDE)
 def test_the_web_is_not_inside_of_the_cluster(cluster: str) -> None:
-    web = policies(deploy.TASKS)["web"]
+    web = policies(TASKS)["web"]
     for network in map(ipaddress.ip_network, INSIDE[cluster].split()):
         assert not reaches(web, str(network[0]))
         assert not reaches(web, str(network[-1]))
 
 
 def test_the_web_is_all_that_is_outside() -> None:
-    assert [address for address in OUTSIDE.split() if not reaches(policies(deploy.TASKS)["web"], address)] == []
+    assert [address for address in OUTSIDE.split() if not reaches(policies(TASKS)["web"], address)] == []
 
 
 def test_what_is_inside_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named."""
     commands = []
-    monkeypatch.setattr(deploy, "kubectl", lambda *command: commands.append(command))
-    deploy.apply_manifests({"EGRESS_EXCEPT": ""})
+    monkeypatch.setattr(manifests, "kubectl", lambda *command, **_: commands.append(command))
+    manifests.apply_manifests({"EGRESS_EXCEPT": ""})
     assert commands == [("apply", "-k", "k8s")]
-    deploy.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
+    manifests.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
     ((*command, text),) = commands[2:]
-    assert command == ["patch", "networkpolicy", "web", "-n", deploy.TASKS, "--type=json", "-p"]
+    assert command == ["patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p"]
     (patch,) = json.loads(text)
     assert (patch["op"], patch["path"]) == ("replace", "/spec/egress/0/to")
-    web = policies(deploy.TASKS)["web"]
+    web = policies(TASKS)["web"]
     (rule,) = web["egress"]
     changed = web | {"egress": [rule | {"to": patch["value"]}]}
     assert [reaches(changed, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
     assert [reaches(changed, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
-    with pytest.raises(deploy.Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
-        deploy.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
+    with pytest.raises(Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
+        settings.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
 
 
 API_SERVER = {443, 6443, 8443, 16443}  # … and behind a load balancer, minikube's, MicroK8s'
@@ -657,14 +663,14 @@ def test_who_has_a_token_and_nobody_else_reaches_kubernetes() -> None:
     accounts = of_kind("airflow", "ServiceAccount") | of_kind("k8s in production", "ServiceAccount")
     found = {"postgres": (True, {"cnpg.io/cluster": next(iter(of_kind("postgres", "Cluster")))})}
     for document in documents("airflow") + documents("k8s in production"):
-        if (spec := pod_spec(document)) and document["metadata"].get("namespace", deploy.AIRFLOW) == deploy.AIRFLOW:
+        if (spec := pod_spec(document)) and document["metadata"].get("namespace", AIRFLOW) == AIRFLOW:
             account = accounts.get(spec.get("serviceAccountName", ""), {})
             token = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
             template = document["spec"].get("jobTemplate", document)["spec"]["template"]
             found[document["metadata"]["name"]] = (token is not False, template["metadata"]["labels"])
     assert len(found) > 6
     for name, (token, labels) in found.items():
-        about = [spec for spec in policies(deploy.AIRFLOW).values() if selects(spec, labels)]
+        about = [spec for spec in policies(AIRFLOW).values() if selects(spec, labels)]
         anywhere = [rule for spec in about for rule in spec.get("egress", []) if "to" not in rule]
         assert any(map(dns_alone, anywhere)), name
         opened = {port["port"] for rule in anywhere if not dns_alone(rule) for port in rule["ports"]}
@@ -672,7 +678,7 @@ def test_who_has_a_token_and_nobody_else_reaches_kubernetes() -> None:
 
 
 def test_the_operator_reaches_kubernetes() -> None:
-    anywhere = [rule for rule in policies(deploy.OPERATOR)["operator"]["egress"] if "to" not in rule]
+    anywhere = [rule for rule in policies(OPERATOR)["operator"]["egress"] if "to" not in rule]
     assert len(anywhere) == 2
     assert dns_alone(anywhere[0])
     assert {port["port"] for port in anywhere[1]["ports"]} == API_SERVER
@@ -680,16 +686,14 @@ def test_the_operator_reaches_kubernetes() -> None:
 
 def test_the_web_is_for_the_two_tasks_that_need_it() -> None:
     outside = {
-        name: spec["podSelector"]
-        for name, spec in policies(deploy.TASKS).items()
-        if ports(spec, "egress") - {53, 5353, 5432}
+        name: spec["podSelector"] for name, spec in policies(TASKS).items() if ports(spec, "egress") - {53, 5353, 5432}
     }
-    assert ports(policies(deploy.TASKS)["web"], "egress") == {443}
-    assert dns_alone(policies(deploy.TASKS)["dns-and-postgres"]["egress"][0])
+    assert ports(policies(TASKS)["web"], "egress") == {443}
+    assert dns_alone(policies(TASKS)["dns-and-postgres"]["egress"][0])
     tasks = ["fetch_and_store_data", "notify_discord"]
     assert outside == {"web": {"matchExpressions": [{"key": "task_id", "operator": "In", "values": tasks}]}}
     assert {task.replace("_", "-") for task in tasks} < {pod["metadata"]["name"] for pod in documents("dag")}
-    assert not any(spec.get("ingress") for spec in policies(deploy.TASKS).values())
+    assert not any(spec.get("ingress") for spec in policies(TASKS).values())
 
 
 def test_the_browser_finds_the_ui() -> None:
@@ -704,18 +708,18 @@ def test_the_browser_finds_the_ui() -> None:
     template = of_kind("airflow", "Deployment")["airflow-api-server"]["spec"]["template"]
     (container,) = template["spec"]["containers"]
     assert [found["containerPort"] for found in container["ports"]] == [port.get("targetPort", port["port"])]
-    allowed = policies(deploy.AIRFLOW)["ui"]
+    allowed = policies(AIRFLOW)["ui"]
     assert allowed["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert ports(allowed, "ingress") == {port["port"]}
 
 
 def test_the_tasks_find_postgresql() -> None:
-    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": deploy.AIRFLOW}}}
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": AIRFLOW}}}
     peer |= {"podSelector": {"matchLabels": {"cnpg.io/cluster": next(iter(of_kind("postgres", "Cluster")))}}}
-    assert {"to": [peer], "ports": [{"port": 5432}]} in policies(deploy.TASKS)["dns-and-postgres"]["egress"]
-    inside = policies(deploy.AIRFLOW)["postgres"]
+    assert {"to": [peer], "ports": [{"port": 5432}]} in policies(TASKS)["dns-and-postgres"]["egress"]
+    inside = policies(AIRFLOW)["postgres"]
     assert inside["podSelector"] == peer["podSelector"]
-    tasks = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": deploy.TASKS}}}
+    tasks = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TASKS}}}
     assert {"from": [tasks], "ports": [{"port": 5432}]} in inside["ingress"]
 
 
@@ -742,11 +746,11 @@ def test_the_tasks_find_postgresql() -> None:
             },
         ),
         (
-            deploy.IMAGES[0].rpartition(":")[2],
+            RELEASES["operator"].images[0].rpartition(":")[2],
             {"k8s/offline/operator/go.mod": r"^\s*github\.com/cloudnative-pg/cloudnative-pg v(\S+)"},
         ),
         (
-            deploy.IMAGES[1].rpartition(":")[2],
+            RELEASES["postgres"].images[0].rpartition(":")[2],
             {
                 "helm/postgres.yaml": r"^  imageName: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
                 "k8s/backup.yaml": r"image: ghcr\.io/cloudnative-pg/postgresql:(\S+)",
@@ -754,7 +758,7 @@ def test_the_tasks_find_postgresql() -> None:
             },
         ),
         (
-            deploy.STATSD_EXPORTER.rpartition(":")[2],
+            STATSD_EXPORTER.rpartition(":")[2],
             {"k8s/offline/build": r"^statsd_exporter=(\S+)"},
         ),
     ],

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from k8s import deploy
+from deploy import manifests
+from deploy.charts import RELEASES
+from deploy.programs import AIRFLOW, ROOT
 from standins.postgres import Postgres
-from tests.charts.manifests import RELEASES, ROOT, Document, defaults, load, of_kind, read
+from tests.charts.manifests import Document, defaults, load, of_kind, read
 from tests.conftest import Database
 
 EXPORTER = "cnpg_metrics_exporter"  # CloudNativePG's role
@@ -238,8 +240,8 @@ def test_a_prometheus_finds_the_charts_pods(name: str, release: str, deployment:
     policy, monitor = POLICIES[f"{name}-metrics"], MONITORS[name]["spec"]
     for selector in (policy["spec"]["podSelector"], monitor["selector"]):
         assert selector.get("matchLabels", {}).items() <= pod["metadata"]["labels"].items()
-    assert policy["metadata"]["namespace"] == RELEASES[release.partition(" ")[0]][1]
-    assert monitor.get("namespaceSelector", {}).get("matchNames", [deploy.AIRFLOW]) == [policy["metadata"]["namespace"]]
+    assert policy["metadata"]["namespace"] == RELEASES[release.partition(" ")[0]].namespace
+    assert monitor.get("namespaceSelector", {}).get("matchNames", [AIRFLOW]) == [policy["metadata"]["namespace"]]
     (container,) = pod["spec"]["containers"]
     (endpoint,) = monitor["podMetricsEndpoints"]
     (port,) = (found["containerPort"] for found in container["ports"] if found["name"] == endpoint["port"])
@@ -254,13 +256,13 @@ def test_what_is_applied_where_it_is_wanted_is_deleted_elsewhere(
     """Policies only for an operator of our own, and PodMonitors only where there is such a kind."""
     done = []
 
-    def kubectl(*arguments: str) -> str:
+    def kubectl(*arguments: str, show: bool = False) -> str:  # noqa: ARG001  # as deploy's own
         if arguments[0] != "get":
             done.append(arguments)
         return "found" if arguments[0] == "get" and arguments[1] in there.split() else ""
 
-    monkeypatch.setattr(deploy, "kubectl", kubectl)
-    deploy.deploy_monitoring(wanted=command == ("apply",))
+    monkeypatch.setattr(manifests, "kubectl", kubectl)
+    manifests.deploy_monitoring(wanted=command == ("apply",))
     policies, *monitors = done
     not_the_operators = ("-l", "app.kubernetes.io/component!=operator")
     assert policies == (*command, "-f", "k8s/monitoring.yaml", *(() if "networkpolicy" in there else not_the_operators))

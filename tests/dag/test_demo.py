@@ -17,6 +17,7 @@ from airflow.sdk import DAG
 from kubernetes.client import models as k8s
 
 from demo import message, pods, services
+from deploy.settings import read_settings
 from standins.discord import NO_ANSWER, Discord
 from standins.launch_library import LaunchLibrary
 from standins.server import Answer
@@ -257,11 +258,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / ".env").write_text(
         "# DISCORD=x\nDISCORD_WEBHOOK_URL=from the file\n\nLAUNCH_LIBRARY_URL = http://x/?a=b\n"
     )
-    settings = services.read_settings(tmp_path / ".env")
+    settings = read_settings(tmp_path / ".env")
     assert settings["DISCORD_WEBHOOK_URL"] == "from the environment"
     assert settings["LAUNCH_LIBRARY_URL"] == "http://x/?a=b"
     assert "# DISCORD" not in settings
-    assert "DISCORD_WEBHOOK_URL" in services.read_settings(tmp_path / "no file")
+    assert "DISCORD_WEBHOOK_URL" in read_settings(tmp_path / "no file")
+    monkeypatch.setenv("DISCORD_WEBHOOK_URL", "")  # which is as if it were not there
+    assert read_settings(tmp_path / ".env")["DISCORD_WEBHOOK_URL"] == "from the file"
 
 
 # The message.
@@ -307,7 +310,8 @@ def test_a_countdown_is_told_in_words(monkeypatch: pytest.MonkeyPatch, seconds: 
 
 
 def demo(**settings: str) -> "subprocess.Popen[str]":
-    always = {"LAUNCH_LIBRARY_URL": "", "DISCORD_WEBHOOK_URL": "", "LAUNCH_LIBRARY_TOKEN": "", "PAGES": ""}
+    # An address without a version: whatever .env says, no real service is used.
+    always = {"LAUNCH_LIBRARY_URL": "http://localhost/", "PAGES": ""}
     return subprocess.Popen(
         [sys.executable, "-m", "demo"],
         cwd=ROOT,

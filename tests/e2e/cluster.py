@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from k8s.deploy import AIRFLOW, DAG, TASKS, Api, kubectl
+from deploy.airflow import DAG, Api
+from deploy.programs import AIRFLOW, TASKS, kubectl
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s import deploy
+from deploy.charts import check_charts
+from deploy.programs import CACHE, CONTEXT, Failed
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -18,13 +19,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 @pytest.fixture(scope="session")
 def programs() -> None:
     """Find what `make offline` compiled, and skip where something is missing."""
-    os.environ["PATH"] = f"{deploy.CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     missing = [name for name in ("docker", "kind", "helm", "kubectl", "make") if not shutil.which(name)]
     if missing or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip(f"not found: {', '.join(missing)}" if missing else "Docker does not answer")
     try:
-        deploy.check_charts()
-    except deploy.Failed as failure:
+        check_charts()
+    except Failed as failure:
         pytest.skip(str(failure))
     shutil.rmtree(ARTIFACTS, ignore_errors=True)
     ARTIFACTS.mkdir(parents=True)
@@ -55,6 +56,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:  # a failure
 
 def kubectl(*arguments: str) -> str:
     """Return what kubectl prints, errors too."""
-    command = ["timeout", "60", "kubectl", "--context", deploy.CONTEXT, *arguments]
+    command = ["timeout", "60", "kubectl", "--context", CONTEXT, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout + result.stderr

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from k8s import deploy
-from k8s.deploy import AIRFLOW, OPERATOR, TASKS, kubectl, run
+from deploy.charts import RELEASES
+from deploy.images import STAND_IN_IMAGE
+from deploy.programs import AIRFLOW, OPERATOR, TASKS, kubectl, run
 from tests.e2e.cluster import ROOT, STEPS, documented, ids, make, messages, pods, served, stored, until
 
 ELSEWHERE = "elsewhere"
@@ -35,7 +36,7 @@ IMAGE_REGISTRY = f"{REGISTRY}/team"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001  # PATH
+def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # PATH
     """Make a registry that wants a login, and a cluster; forget both afterwards."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "htpasswd").write_text(HTPASSWD + "\n", encoding="utf-8")
@@ -51,7 +52,7 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
         patch.setenv("DOCKER_CONFIG", str(folder))
         patch.setenv("KUBE_CONTEXT", CONTEXT)
-        patch.setattr(deploy, "CONTEXT", CONTEXT)
+        patch.setattr(programs, "CONTEXT", CONTEXT)
         try:
             config = KIND.replace("IMAGE", node_image[0])
             run("kind", "create", "cluster", "--name", ELSEWHERE, "--config", "-", "--wait", "120s", stdin=config)
@@ -68,7 +69,7 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
             # Two cores are few for what production asks for.
             kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=1")
             # Where no registry is reachable, Docker has them; elsewhere the cluster pulls them by itself.
-            for image in (*deploy.IMAGES, deploy.STAND_IN_IMAGE):
+            for image in (*(image for release in RELEASES.values() for image in release.images), STAND_IN_IMAGE):
                 run("kind", "load", "docker-image", image, "--name", ELSEWHERE, check=False)
             yield
         finally:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from k8s import deploy
-from k8s.deploy import AIRFLOW, Failed, kubectl, run
+from deploy.charts import RELEASES
+from deploy.images import STAND_IN_IMAGE
+from deploy.manifests import deploy_stand_ins
+from deploy.programs import AIRFLOW, CLUSTER, Failed, kubectl, run
 from tests.e2e.cluster import documented, make, messages, secrets, served, show, stored
 
 COMMANDS = documented("## With Helm yourself")
@@ -32,12 +34,12 @@ def by_hand(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_from_nothing_to_a_green_run() -> None:
     for command in COMMANDS:
         if command.startswith("make trigger"):
-            deploy.deploy_stand_ins()
+            deploy_stand_ins()
         output = bash(command)
         if command.startswith("kind create"):
             # Where no registry is reachable, Docker has them; elsewhere the cluster pulls them by itself.
-            for image in (*deploy.IMAGES, deploy.STAND_IN_IMAGE):
-                run("kind", "load", "docker-image", image, "--name", deploy.CLUSTER, check=False)
+            for image in (*(image for release in RELEASES.values() for image in release.images), STAND_IN_IMAGE):
+                run("kind", "load", "docker-image", image, "--name", CLUSTER, check=False)
         if command.endswith("deploy secrets"):
             assert output == ""
     assert stored() == served()
@@ -53,6 +55,6 @@ def test_the_secrets_are_kept() -> None:
 def test_a_values_file_alone_changes_nothing() -> None:
     """It was every pod with the chart's own image, without the DAG."""
     pods = kubectl("get", "pods", "-n", AIRFLOW, "-o", "name")
-    with pytest.raises(Failed, match=r"deploy\.py values airflow"):
-        bash('helm upgrade airflow "$(python3 k8s/deploy.py chart airflow)" -n airflow --values helm/airflow.yaml')
+    with pytest.raises(Failed, match="deploy values airflow"):
+        bash('helm upgrade airflow "$(python3 -m deploy chart airflow)" -n airflow --values helm/airflow.yaml')
     assert kubectl("get", "pods", "-n", AIRFLOW, "-o", "name") == pods

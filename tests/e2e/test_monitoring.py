@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from k8s import deploy
-from k8s.deploy import AIRFLOW, OPERATOR, STAND_IN_IMAGE, kubectl
+from deploy.images import STAND_IN_IMAGE
+from deploy.manifests import deploy_monitoring
+from deploy.programs import AIRFLOW, CONTEXT, OPERATOR, kubectl
 from tests.e2e.cluster import ROOT, make, stand_in, stored, until
 from tests.e2e.conftest import ARTIFACTS
 
@@ -67,7 +68,7 @@ def forwarded(exporter: str) -> Iterator[str]:
     """Forward a free port of this machine to an exporter; return the address."""
     namespace, _, port = EXPORTERS[exporter]
     name = f"pod/{pod(exporter)['metadata']['name']}"
-    command = ["kubectl", "--context", deploy.CONTEXT, "port-forward", "-n", namespace, name, f":{port}"]
+    command = ["kubectl", "--context", CONTEXT, "port-forward", "-n", namespace, name, f":{port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = process.stdout.readline()
@@ -217,7 +218,7 @@ def left() -> set[str]:
 def test_without_the_setting_all_of_it_is_gone() -> None:
     kubectl("apply", "-f", "-", stdin=POD_MONITORS)
     kubectl("wait", "crd/podmonitors.monitoring.coreos.com", "--for=condition=Established", "--timeout=30s")
-    deploy.deploy_monitoring(wanted=True)
+    deploy_monitoring(wanted=True)
     assert {name.rpartition("/")[2] for name in left()} >= {
         *("airflow-statsd", "postgres-monitoring", "postgres-metrics", "statsd-metrics", "operator-metrics"),
         *EXPORTERS,

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from k8s.deploy import AIRFLOW, CLUSTER, DAG, STAND_IN_IMAGE, TASKS, Api, Failed, kubectl, run, secret
+from deploy.airflow import DAG, Api
+from deploy.images import STAND_IN_IMAGE, references
+from deploy.programs import AIRFLOW, CLUSTER, TASKS, Failed, kubectl, run
+from deploy.settings import secret
 from tests.e2e.cluster import (
     ROOT,
     STEPS,
@@ -120,12 +123,12 @@ def test_a_person_runs_it_in_the_browser_after_a_launch_has_slipped(page: Page) 
 
 
 def test_each_pod_was_confined_and_ran_its_own_image() -> None:
-    references = dict(line.split("=", 1) for line in run("k8s/images").split())
+    images = references()
     for step, name in zip(STEPS, ("IMAGE_INIT_SCHEMA", "IMAGE_FETCH", "IMAGE_NOTIFY"), strict=True):
         pod = pods(step)[-1]
         [container] = pod["spec"]["containers"]
-        assert container["image"] == references[name]
-        assert pod["status"]["containerStatuses"][0]["image"].endswith(references[name])
+        assert container["image"] == images[name]
+        assert pod["status"]["containerStatuses"][0]["image"].endswith(images[name])
         assert pod["spec"]["securityContext"]["runAsUser"] == 65532
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
     with pytest.raises(Failed, match="violates PodSecurity"):

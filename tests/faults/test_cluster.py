@@ -17,20 +17,11 @@ import pytest
 from kubernetes.client import ApiException, CoreV1Api
 from kubernetes.config import new_client_from_config
 
-from k8s.deploy import (
-    AIRFLOW,
-    CONTEXT,
-    DAG,
-    NODE,
-    STAND_IN_IMAGE,
-    TASKS,
-    Api,
-    Failed,
-    kubectl,
-    run,
-    secret,
-    write_secret,
-)
+from deploy.airflow import DAG, Api
+from deploy.images import STAND_IN_IMAGE
+from deploy.kind import NODE
+from deploy.programs import AIRFLOW, CONTEXT, TASKS, Failed, kubectl, run
+from deploy.settings import secret, write_secret
 from tests.e2e.cluster import ROOT, ids, log, make, messages, pods, query, runs, served, stand_in, stored, until
 
 FETCH, NOTIFY = "fetch_and_store_data", "notify_discord"

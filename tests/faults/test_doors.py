@@ -10,20 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from k8s.deploy import (
-    AIRFLOW,
-    CLUSTER,
-    DAG,
-    OPERATOR,
-    STAND_IN_IMAGE,
-    TASKS,
-    Api,
-    Failed,
-    Refused,
-    kubectl,
-    run,
-    secret,
-)
+from deploy.airflow import DAG, Api, Refused
+from deploy.images import STAND_IN_IMAGE
+from deploy.programs import AIRFLOW, CLUSTER, OPERATOR, TASKS, Failed, kubectl, run
+from deploy.settings import secret
 from tests.e2e.cluster import STEPS, make, pods, runs, stand_in, until
 from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of
 

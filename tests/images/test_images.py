@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Database
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("init_schema", "fetch", "notify")
+TASKS = ("fetch", "init_schema", "notify")
 BASE = "python:3.13-slim-trixie"
 # What the DAG's pods are confined to; the user is the image's own.
 CONFINED = ["--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "host"]
@@ -30,8 +30,13 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Docker's host net
 each_task = pytest.mark.parametrize("task", TASKS)
 
 
-def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False)
+def run(*command: str | Path, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False)
+
+
+def run_images(checkout: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `python3 -m deploy images` in a checkout."""
+    return run(sys.executable, "-m", "deploy", "images", *arguments, cwd=checkout, **env)
 
 
 def docker_run(image: str, *arguments: str, entrypoint: str | None = None, **env: str) -> list[str]:
@@ -49,9 +54,9 @@ def inside(image: str, *command: str) -> str:
     return result.stdout
 
 
-def references(script: Path, **env: str) -> dict[str, str]:
-    """Return what `k8s/images` says, by task."""
-    result = run(script, **env)
+def references(checkout: Path, **env: str) -> dict[str, str]:
+    """Return what `python3 -m deploy images` prints in a checkout, by task."""
+    result = run_images(checkout, **env)
     assert result.returncode == 0, result.stderr
     lines = dict(line.split("=", 1) for line in result.stdout.splitlines())
     return {name.removeprefix("IMAGE_").lower(): reference for name, reference in lines.items()}
@@ -77,9 +82,9 @@ def images() -> dict[str, str]:
         pytest.skip("no Docker here, or it does not answer")
     if run("docker", "image", "inspect", BASE).returncode and run("docker", "pull", "--quiet", BASE).returncode:
         pytest.skip(f"{BASE} cannot be pulled: k8s/offline/build python makes a stand-in")
-    built = run(ROOT / "k8s" / "images", "build", "tasks")
+    built = run_images(ROOT, "build", "tasks")
     assert built.returncode == 0, built.stderr
-    return {name: image for name, image in references(ROOT / "k8s" / "images").items() if name != "airflow"}
+    return {name: image for name, image in references(ROOT).items() if name != "airflow"}
 
 
 # What they are called
@@ -87,11 +92,10 @@ def images() -> dict[str, str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of all that goes into the images, outside of the repository; the path is that of its script."""
-    shutil.copytree(ROOT / "tasks", tmp_path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "dags", tmp_path / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "k8s").mkdir()
-    return Path(shutil.copy2(ROOT / "k8s" / "images", tmp_path / "k8s"))
+    """A copy of all that goes into the images, outside of the repository, and of what names them."""
+    for folder in ("tasks", "dags", "deploy"):
+        shutil.copytree(ROOT / folder, tmp_path / "copy" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "copy"
 
 
 @pytest.fixture
@@ -109,10 +113,10 @@ def fake_docker(tmp_path: Path) -> Callable[[str], str]:
 
 
 def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str], str]) -> None:
-    printed = run(ROOT / "k8s" / "images", PATH=fake_docker("exit 1")).stdout  # they need no Docker
+    printed = run_images(ROOT, PATH=fake_docker("exit 1")).stdout  # they need no Docker
     assert re.fullmatch(
-        r"IMAGE_INIT_SCHEMA=rocket-launches/init-schema:[0-9a-f]{12}\n"
         r"IMAGE_FETCH=rocket-launches/fetch:[0-9a-f]{12}\n"
+        r"IMAGE_INIT_SCHEMA=rocket-launches/init-schema:[0-9a-f]{12}\n"
         r"IMAGE_NOTIFY=rocket-launches/notify:[0-9a-f]{12}\n"
         r"IMAGE_AIRFLOW=rocket-launches/airflow:[0-9a-f]{12}\n",
         printed,
@@ -120,12 +124,27 @@ def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str
 
 
 def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
-    cache = copy.parents[1] / "tasks" / "fetch" / "fetch" / "__pycache__"
+    cache = copy / "tasks" / "fetch" / "fetch" / "__pycache__"
     cache.mkdir()
     (cache / "left.cpython-311.pyc").touch()
     (cache.parents[1] / "notes.txt").touch()  # beside the package: goes into no image
-    os.utime(copy.parents[1] / "tasks" / "fetch" / "Dockerfile", (0, 0))
-    assert references(copy) == references(ROOT / "k8s" / "images")
+    os.utime(copy / "tasks" / "fetch" / "Dockerfile", (0, 0))
+    assert references(copy) == references(ROOT)
+
+
+def test_a_registry_comes_before_the_names() -> None:
+    prefixed = {name: f"registry.example.org/me/{image}" for name, image in references(ROOT).items()}
+    assert references(ROOT, IMAGE_REGISTRY="registry.example.org/me") == prefixed
+
+
+def test_a_folder_with_a_dockerfile_is_a_step(copy: Path) -> None:
+    before = references(copy)
+    shutil.copytree(copy / "tasks" / "notify", copy / "tasks" / "archive")
+    (copy / "tasks" / "archive" / "notify").rename(copy / "tasks" / "archive" / "archive")
+    (copy / "tasks" / "notes").mkdir()
+    after = references(copy)
+    assert after.keys() - before.keys() == {"archive"}
+    assert after["archive"].startswith("rocket-launches/archive:")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +160,7 @@ def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
 )
 def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
     before = references(copy)
-    with (copy.parents[1] / "tasks" / "init_schema" / name).open("a") as file:
+    with (copy / "tasks" / "init_schema" / name).open("a") as file:
         file.write("\n")
     after = references(copy)
     assert [task for task in TASKS if after[task] != before[task]] == ["init_schema"]
@@ -149,49 +168,36 @@ def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
 
 def test_a_renamed_file_changes_the_tag(copy: Path) -> None:
     before = references(copy)
-    package = copy.parents[1] / "tasks" / "fetch" / "fetch"
+    package = copy / "tasks" / "fetch" / "fetch"
     (package / "store.py").rename(package / "shop.py")
     assert references(copy)["fetch"] != before["fetch"]
 
 
-def tools(folder: Path, *names: str) -> str:
-    """Return a PATH that finds these programs alone."""
-    folder.mkdir()
-    for name in names:
-        (folder / name).symlink_to(shutil.which(name) or name)
-    return str(folder)
-
-
-@pytest.mark.skipif(not shutil.which("shasum"), reason="no shasum here")
-def test_the_tags_are_the_same_where_shasum_is_all_there_is(copy: Path, tmp_path: Path) -> None:
-    path = tools(tmp_path / "tools", "bash", "dirname", "find", "perl", "shasum", "sort", "tr", "xargs")
-    assert references(copy, PATH=path) == references(copy)
-
-
-def test_there_is_no_tag_without_a_hash(copy: Path, tmp_path: Path) -> None:
-    (copy.parents[1] / "tasks" / "notify" / "requirements.txt").unlink()
-    assert run(copy).returncode != 0
-    path = tools(tmp_path / "tools", "bash", "dirname", "find", "sort", "tr", "xargs")
-    result = run(copy, PATH=path)
-    assert result.returncode != 0
+@pytest.mark.parametrize("name", ["requirements.txt", "notify"])
+def test_there_is_no_tag_where_a_part_is_missing(copy: Path, name: str) -> None:
+    part = copy / "tasks" / "notify" / name
+    part.rename(part.with_name("elsewhere"))
+    result = run_images(copy)
+    assert result.returncode == 1
     assert result.stdout == ""
+    assert f"{copy}/tasks/notify/{name}" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("docker", "advice"),
     [
-        ("exit 1", "Docker does not answer"),
-        ('case $1 in info) ;; *) echo "$@" >&2; exit 1; esac', "k8s/offline/build"),
+        ("exit 1", "docker 20.10 or newer (does not answer)"),
+        ('case $1 in version) echo 29.0.1 ;; *) echo "$@" >&2; exit 1; esac', "k8s/offline/build"),
     ],
 )
 def test_build_says_what_is_missing(fake_docker: Callable[[str], str], docker: str, advice: str) -> None:
-    result = run(ROOT / "k8s" / "images", "build", PATH=fake_docker(docker))
+    result = run_images(ROOT, "build", PATH=fake_docker(docker))
     assert result.returncode == 1
     assert advice in result.stderr.splitlines()[-1]
 
 
 def test_what_is_there_is_not_built_again(images: dict[str, str]) -> None:
-    result = run(ROOT / "k8s" / "images", "build", "tasks")
+    result = run_images(ROOT, "build", "tasks")
     lines = result.stdout.splitlines()
     assert [line.split(",")[0] for line in lines] == list(images.values())
     assert all(line.endswith("MB, there") for line in lines)

@@ -19,10 +19,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from k8s import deploy
+from deploy.airflow import DAG as DAG_ID
+from deploy.airflow import trigger_and_wait
+from deploy.programs import TASKS as TASKS_NAMESPACE
+from deploy.programs import phase
 from tests.conftest import ROOT, Database
 
-DAG = f"/api/v2/dags/{deploy.DAG}"
+DAG = f"/api/v2/dags/{DAG_ID}"
 TASKS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
 NOW = datetime.now(UTC)  # each test sets it, see cluster()
 # Stands in for kubectl and helm: answers as told, runs what `exec` is given, and forwards to a port that is there.
@@ -59,7 +62,7 @@ class Airflow:
 
     def __init__(self) -> None:
         self.dag: dict[str, Any] = {
-            "dag_id": deploy.DAG,
+            "dag_id": DAG_ID,
             "is_paused": False,
             "is_stale": False,
             "has_import_errors": False,
@@ -171,7 +174,7 @@ class Cluster:
                 **{
                     f"get pods -n {namespace}": f"the pods of {namespace}\n" for namespace in ("airflow", "cnpg-system")
                 },
-                f"get pods -n {deploy.TASKS}": f"the pods of {deploy.TASKS}\n",
+                f"get pods -n {TASKS_NAMESPACE}": f"the pods of {TASKS_NAMESPACE}\n",
             },
             "errors": {},
         }
@@ -183,6 +186,7 @@ class Cluster:
         self.environment = {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(folder),  # or the real programs there would come first
+            "PYTHONPATH": str(ROOT),
             "TOLD": str(folder / "told.json"),
         }
 
@@ -192,7 +196,7 @@ class Cluster:
     def run(self, *arguments: str) -> tuple[int, str, str]:
         self.tell()
         done = subprocess.run(
-            [sys.executable, ROOT / "k8s" / "deploy.py", *arguments],
+            [sys.executable, "-m", "deploy", *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -214,7 +218,7 @@ class Cluster:
         assert error == (f"\nALERT: {', '.join(alerts)}: the first lines of make status say more.\n" if alerts else "")
         assert "ALERT" not in rest
         assert "airflow airflow\n" in rest
-        for namespace in ("cnpg-system", "airflow", deploy.TASKS):
+        for namespace in ("cnpg-system", "airflow", TASKS_NAMESPACE):
             assert f"\n{namespace}:\nthe pods of {namespace}\n" in rest
         return lines
 
@@ -465,7 +469,7 @@ def test_on_a_terminal_what_is_late_is_red(cluster: Cluster) -> None:
     cluster.airflow.schedule(4, 3, next_in=0.5)
     cluster.tell()
     terminal, other_end = pty.openpty()
-    program = [sys.executable, str(ROOT / "k8s" / "deploy.py"), "status"]
+    program = [sys.executable, "-m", "deploy", "status"]
     done = subprocess.run(
         program, cwd=cluster.folder, env=cluster.environment, stdout=other_end, stderr=subprocess.PIPE, check=False
     )
@@ -497,8 +501,8 @@ def pods_and_events(cluster: Cluster, pods: list[dict[str, Any]], events: list[d
     """Tell which pods of the task there are and of which the cluster has events; return the answers, to add logs."""
     answers = {
         "get events -n rocket-launches --field-selector involvedObject.kind=Pod": json.dumps({"items": events}),
-        f"get pods -n rocket-launches -l dag_id={deploy.DAG},task_id={TASK} ": json.dumps({"items": pods}),
-        f"get pods -n rocket-launches -l dag_id={deploy.DAG} ": json.dumps({"items": pods}),
+        f"get pods -n rocket-launches -l dag_id={DAG_ID},task_id={TASK} ": json.dumps({"items": pods}),
+        f"get pods -n rocket-launches -l dag_id={DAG_ID} ": json.dumps({"items": pods}),
     }
     cluster.told["answers"] = answers
     return answers
@@ -619,8 +623,8 @@ def test_the_first_run_of_make_up_says_it_on_a_line_of_its_own(
         monkeypatch.setenv(name, value)
     cluster.tell()
     cluster.airflow.add("manual__other", "running", tasks={"notify_discord": "up_for_retry"})
-    with deploy.phase("first run") as say:
-        states = deploy.trigger_and_wait(say)
+    with phase("first run"):
+        states = trigger_and_wait()
     assert states == dict.fromkeys(TASKS, ("success", 1.5)) | {"": "success"}
     first, second, third = capsys.readouterr().out.splitlines()
     assert first == "first run "
@@ -630,7 +634,7 @@ def test_the_first_run_of_make_up_says_it_on_a_line_of_its_own(
 
 def test_status_shows_the_newest_pods_of_the_day(cluster: Cluster) -> None:
     lines = ["NAME", *(f"pod-{number}" for number in range(20))]
-    cluster.told["answers"][f"get pods -n {deploy.TASKS}"] = "\n".join(lines)
+    cluster.told["answers"][f"get pods -n {TASKS_NAMESPACE}"] = "\n".join(lines)
     _, output, _ = cluster.run("status")
-    assert f"{deploy.TASKS}:\nNAME\npod-8\n" in output
+    assert f"{TASKS_NAMESPACE}:\nNAME\npod-8\n" in output
     assert "pod-19\n… and 8 older ones\n" in output

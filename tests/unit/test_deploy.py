@@ -1,6 +1,9 @@
-"""`k8s/deploy.py` where there is no cluster yet."""
+"""`python3 -m deploy` where there is no cluster yet."""
 
+import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from k8s import deploy
+from deploy import __main__ as command_line
+from deploy import charts, kind
+from deploy.charts import RELEASES, Release, wanted
+from deploy.images import STAND_IN_IMAGE
+from deploy.programs import CONTEXT, Failed, phase, run
 from tests.conftest import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -36,13 +43,13 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start `k8s/deploy.py` with a cache folder of its own, and no cluster that it could know."""
+    """Start `python3 -m deploy` with a cache folder of its own, and no cluster that it could know."""
     nothing = {"XDG_CACHE_HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none"), "KUBE_CONTEXT": ""}
     started = []
 
     def start(*arguments: str, **env: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "k8s/deploy.py", *arguments],
+            [sys.executable, "-m", "deploy", *arguments],
             cwd=ROOT,
             env=os.environ | nothing | env,
             stdout=subprocess.PIPE,
@@ -102,17 +109,112 @@ def test_a_charts_path_is_all_that_is_printed(tmp_path: Path, start: Start) -> N
 
 def test_what_the_node_has_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {"IMAGE_FETCH": "rocket-launches/fetch:0123456789ab"}
-    node = [f"docker.io/{ours['IMAGE_FETCH']}", f"docker.io/library/{deploy.STAND_IN_IMAGE}", deploy.IMAGES[0]]
+    others = [image for release in RELEASES.values() for image in release.images]
+    node = [f"docker.io/{ours['IMAGE_FETCH']}", f"docker.io/library/{STAND_IN_IMAGE}", others[0]]
     loaded = []
 
     def run(*command: str, **_: object) -> str:
         if command[0] == "kind":
             loaded.append(command[3])
-        return "\n".join(node) if command[0] == "docker" and "ctr" in command else "there"
+        return "\n".join(node) if command[0] == "docker" else ""
 
-    monkeypatch.setattr(deploy, "run", run)
-    monkeypatch.setattr(deploy, "image_references", lambda: ours)
+    monkeypatch.setattr(kind, "run", run)
+    monkeypatch.setattr(kind, "build", lambda _: "")
+    monkeypatch.setattr(kind, "is_there", lambda _: True)
+    monkeypatch.setattr(kind, "references", lambda: ours)
     monkeypatch.setenv("STAND_INS", "yes")
     monkeypatch.delenv("MONITORING", raising=False)
-    assert deploy.load_images() == ours
-    assert loaded == list(deploy.IMAGES[1:])
+    assert kind.load_images() == ours
+    assert loaded == others[1:]
+
+
+def test_what_somebody_else_has_brought_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second operator would fight with the first over the same databases."""
+    done = []
+
+    def helm(*command: str, **_: object) -> str:
+        done.append(command[0])
+        return ""
+
+    def kubectl(*command: str, **_: object) -> str:
+        if command[0] != "get":
+            done.append(command[0])
+        return "crd/clusters" if command[-1] == "name" else owner
+
+    monkeypatch.setattr(charts, "helm", helm)
+    monkeypatch.setattr(charts, "kubectl", kubectl)
+    monkeypatch.setattr(charts, "chart_path", lambda name: name)
+    monkeypatch.setattr(charts, "values_of", lambda *_: {})
+    owner = "somebody-elses"
+    charts.install("operator", {})
+    assert done == []
+    assert "clusters.postgresql.cnpg.io" in capsys.readouterr().out
+    owner = "operator"
+    charts.install("operator", {})
+    assert done == ["apply", "list", "upgrade"]
+
+
+def test_a_release_with_a_setting_is_installed_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", setting="SEARCH"))
+    assert list(wanted({})) == list(wanted({"SEARCH": ""})) == ["operator", "postgres", "airflow"]
+    assert list(wanted({"SEARCH": "yes"})) == ["operator", "postgres", "airflow", "search"]
+
+
+# What is seen of it
+
+
+def test_a_phase_shows_its_commands_and_its_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with phase("cluster"):
+        run("true")  # a look-up
+    assert re.fullmatch(r"cluster +0 s\n", capsys.readouterr().out)
+    with phase("cluster"):
+        run("echo", "two words", show=True)
+        run("cat", stdin="hush", show="python3 -m deploy values airflow")
+    shown = ["  $ echo 'two words'", "  $ python3 -m deploy values airflow | cat"]
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert (first.rstrip(), lines) == ("cluster", shown)
+    assert re.fullmatch(r"cluster +0 s", last)
+    with pytest.raises(Failed, match=r"^false failed"), phase("cluster"):
+        run("false", show=True)
+    assert capsys.readouterr().out.splitlines()[1:] == ["  $ false", "cluster   failed after 0 s"]
+
+
+def test_outside_of_a_phase_a_command_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    run("true", show=True)
+    assert capsys.readouterr() == ("", "  $ true\n")
+
+
+def test_all_that_changes_the_cluster_is_shown_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = tmp_path / "said"
+    for name in ("kubectl", "helm"):
+        path = program(
+            tmp_path, name, f'echo "${{0##*/}} $*" >>{said}; case "$*" in *" -f -") cat >>{said}.stdin ;; esac'
+        )
+        monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_INS", "yes")
+    monkeypatch.setattr(charts, "chart_path", lambda name: name)
+    monkeypatch.setattr(command_line, "trigger_and_wait", lambda: {"": "success"})
+    command_line.install_everything({"IMAGE_AIRFLOW": "airflow:0123"})
+
+    output = capsys.readouterr().out
+    phases = re.findall(r"^([a-z ]+?) +\d+ s$", output, re.MULTILINE)
+    assert phases == ["secrets", "operator", "database", "airflow", "first run"]
+    shown = [line.rpartition(" | ")[2] for line in re.findall(r"^  \$ (.*)", output, re.MULTILINE)]
+    looks_up = re.compile(" (get|get-contexts|list|create) ")  # the last prints what is then applied
+    secrets = f"kubectl --context {CONTEXT} apply --server-side --force-conflicts -f -"
+    expected = [line for line in said.read_text().splitlines() if not looks_up.search(line) and line != secrets]
+    assert "python3 -m deploy secrets" in shown  # which writes those
+    assert [" ".join(shlex.split(line)) for line in shown if not line.startswith("python3")] == expected
+    assert len([line for line in expected if line.startswith("helm")]) == len(RELEASES)
+
+    # YAML of the other manifests is in between.
+    written = re.findall(
+        r'\{"apiVersion": "v1", "kind": "Secret".*?"stringData": (\{.*?\})\}', Path(f"{said}.stdin").read_text()
+    )
+    values = [value for found in written for value in json.loads(found).values() if len(value) > 15]
+    assert len(values) > 10
+    assert [value for value in values if value in output] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s import deploy
+from deploy.programs import CACHE
 from tests.conftest import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -18,7 +18,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 def test_actionlint_accepts_them() -> None:
     # It asks shellcheck about what they run.
-    folders = (str(deploy.CACHE / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+    folders = (str(CACHE / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
     path = os.pathsep.join(folders)
     if not shutil.which("actionlint", path=path):
         pytest.skip("no actionlint here: k8s/offline/build programs makes it")

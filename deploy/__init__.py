@@ -1,0 +1,1 @@
+"""`python3 -m deploy`, which `make up` and its companions run: each module by what it talks to."""

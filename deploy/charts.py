@@ -1,0 +1,193 @@
+"""The releases: which charts are installed, from where, with which values."""
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.images import references
+from deploy.programs import (
+    AIRFLOW,
+    CACHE,
+    CONTEXT,
+    OPERATOR,
+    ROOT,
+    TASKS,
+    Failed,
+    check_programs,
+    helm,
+    kubectl,
+    run,
+    say,
+)
+from deploy.settings import REGISTRY_LOGIN, owner_and_database, secret, settings
+
+
+@dataclass(frozen=True)
+class Release:
+    """A chart that is installed with helm/NAME.yaml; where there is k8s/NAME.yaml, it is applied before.
+
+    A release with a `setting` is installed only where that is set. `ready` are the kubectl commands that wait for it.
+    Of some, a cluster can have only one: where it has the custom resource `crd` from another release, that one is used.
+    """
+
+    chart: str  # by its name in helm/charts.lock
+    namespace: str
+    phase: str  # as `make up` shows it
+    arguments: tuple[str, ...] = ()
+    ready: tuple[tuple[str, ...], ...] = ()
+    images: tuple[str, ...] = ()  # that it needs besides ours
+    crd: str = ""
+    setting: str = ""
+
+
+# In the order in which they are installed.
+RELEASES = {
+    "operator": Release(
+        chart="cloudnative-pg",
+        namespace=OPERATOR,
+        phase="operator",
+        arguments=("--wait",),  # its webhooks have to answer before there is a database
+        images=("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0",),
+        crd="clusters.postgresql.cnpg.io",
+    ),
+    "postgres": Release(
+        chart="cluster",
+        namespace=AIRFLOW,
+        phase="database",
+        ready=(
+            ("wait", "cluster/postgres", "--for=condition=Ready", "--timeout=10m"),
+            ("wait", "database/postgres-airflow", "--for=jsonpath={.status.applied}=true", "--timeout=2m"),
+        ),
+        images=("ghcr.io/cloudnative-pg/postgresql:17.11-202608310816-minimal-trixie",),
+    ),
+    "airflow": Release(
+        chart="airflow",
+        namespace=AIRFLOW,
+        phase="airflow",
+        # Not --wait: the pods wait for a migration that Helm only starts afterwards. The scheduler that is replaced
+        # waits for its task's end, 11 minutes at most.
+        ready=(
+            ("rollout", "status", "deployment/airflow-api-server", "--timeout=15m"),
+            ("rollout", "status", "deployment/airflow-dag-processor", "--timeout=15m"),
+            ("rollout", "status", "statefulset/airflow-scheduler", "--timeout=15m"),
+        ),
+    ),
+}
+
+
+def wanted(chosen: dict[str, str]) -> dict[str, Release]:
+    """Return the releases that the settings ask for."""
+    return {name: release for name, release in RELEASES.items() if not release.setting or chosen.get(release.setting)}
+
+
+def locked_charts() -> dict[str, list[str]]:
+    """Return helm/charts.lock: version, repository and digest by name."""
+    lines = (ROOT / "helm" / "charts.lock").read_text(encoding="utf-8").splitlines()
+    return {name: rest for name, *rest in map(str.split, lines) if name != "#"}
+
+
+@functools.cache
+def chart_path(name: str) -> str:
+    """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
+
+    The digest is checked. One that differs is an error for what was downloaded; for what somebody put into the folder
+    it is a warning, as is a chart's folder, which has no digest.
+    """
+    version, repository, digest = locked_charts()[name]
+    folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
+    packed = folder / f"{name}-{version}.tgz"
+    if not packed.exists() and (folder / name / "Chart.yaml").exists():
+        print(f"Warning: {folder / name} is used as it is: a folder has no digest.", file=sys.stderr)
+        return str(folder / name)
+    downloaded = not packed.exists()
+    if downloaded:
+        folder.mkdir(parents=True, exist_ok=True)
+        run("helm", "pull", name, "--repo", repository, "--version", version, "--destination", str(folder), show=True)
+    if f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}" != digest:
+        if downloaded:
+            packed.unlink()
+            raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
+        print(f"Warning: {packed} is used, though its digest is not the locked one.", file=sys.stderr)
+    return str(packed)
+
+
+def check_charts() -> None:
+    """Find the chart of every release that is wanted. Raises Failed with the one that cannot be had."""
+    for release in wanted(settings()).values():
+        chart_path(release.chart)
+
+
+def chart(arguments: argparse.Namespace) -> None:
+    """Print the path of a chart, downloaded if it is not there yet, for helm by hand."""
+    check_programs("helm")
+    print(chart_path(arguments.name))
+
+
+def install(name: str, images: dict[str, str], *arguments: str) -> None:
+    """Install or upgrade a release with its values file, the arguments', its `values_of`, and last the user's own."""
+    release = RELEASES[name]
+    if release.crd and is_from_another(release.crd, name):
+        say(f"The cluster has {release.crd} already, from another release: that one is used as it is.")
+        return
+    if (ROOT / "k8s" / f"{name}.yaml").exists():
+        kubectl("apply", "-f", f"k8s/{name}.yaml", show=True)
+    namespace = ("--namespace", release.namespace)
+    # An upgrade that was interrupted would block every later one.
+    pending = json.loads(helm("list", "--pending", *namespace, "--output", "json") or "[]")
+    if revisions := [found["revision"] for found in pending if found["name"] == name]:
+        helm("uninstall" if revisions == ["1"] else "rollback", "--no-hooks", name, *namespace, show=True)
+    local = ("--values", "helm/local.yaml") if (ROOT / "helm" / "local.yaml").exists() else ()
+    helm(
+        *("upgrade", "--install", name, chart_path(release.chart), *namespace, *release.arguments, "--timeout", "15m"),
+        *("--values", f"helm/{name}.yaml", *arguments, "--values", "-", *local),
+        stdin=json.dumps(values_of(name, images)),
+        show=f"python3 -m deploy values {name}",
+    )
+    for command in release.ready:
+        kubectl(*command, "-n", release.namespace, show=True)
+
+
+def is_from_another(crd: str, name: str) -> bool:
+    """Return whether the cluster has a custom resource from another release than this one."""
+    found = ("get", "crd", crd, "--ignore-not-found", "-o")
+    mark = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-name}"
+    return bool(kubectl(*found, "name")) and kubectl(*found, mark) != name
+
+
+def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
+    """Return what the deployment adds to a release's values file: what .env, the images and the cluster say."""
+    chosen = settings()
+    # Before there is a cluster, .env alone says it.
+    is_there = CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split()
+    if release == "postgres":
+        owner, database = owner_and_database(chosen)
+        there = secret(AIRFLOW, "database-init-schema") if is_there else {}
+        initdb = {"owner": there.get("username", owner), "database": there.get("dbname", database)}
+        return {"cluster": {"initdb": initdb}}
+    if release == "airflow":
+        login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
+        return airflow_values(images, chosen.get("SCHEDULE", "")) | (REGISTRY_LOGIN if login else {})
+    return {}
+
+
+def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
+    """Return what the deployment adds to helm/airflow.yaml."""
+    repository, _, tag = images["IMAGE_AIRFLOW"].rpartition(":")
+    variables = {name: image for name, image in images.items() if name != "IMAGE_AIRFLOW"}
+    variables |= {"TASK_NAMESPACE": TASKS, "SCHEDULE": schedule}
+    return {
+        "images": {"airflow": {"repository": repository, "tag": tag}},
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+    }
+
+
+def values(arguments: argparse.Namespace) -> None:
+    """Print what the deployment adds to a release's values file, for helm by hand; JSON is YAML."""
+    check_programs("kubectl")
+    print(json.dumps(values_of(arguments.release, references()), indent=2))

@@ -1,0 +1,124 @@
+"""The images of this project: their names and tags, what goes into them, how they are built and pushed.
+
+An image's tag is a hash of the files that go into it: it changes with any of them, and so never moves.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+
+from deploy.programs import ROOT, Failed, check_programs, run
+
+# Other people's, which no chart names by itself.
+STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the steps' images, so it is at hand
+STATSD_EXPORTER = "quay.io/prometheus/statsd-exporter:v0.30.0"  # what Airflow's chart adds with MONITORING
+
+AIRFLOW_IMAGE = "airflow"  # Airflow with the DAG; every other name is that of a step
+
+
+def steps() -> list[str]:
+    """Return the steps: the folders in tasks/ that an image can be made of."""
+    return sorted(path.parent.name for path in ROOT.glob("tasks/*/Dockerfile"))
+
+
+def names() -> list[str]:
+    """Return the names of all our images."""
+    return [*steps(), AIRFLOW_IMAGE]
+
+
+def context(name: str) -> str:
+    """Return the folder that is the context of an image's build."""
+    return "dags" if name == AIRFLOW_IMAGE else f"tasks/{name}"
+
+
+def dockerfile(name: str) -> str:
+    """Return the path of an image's Dockerfile."""
+    return "dags/Dockerfile" if name == AIRFLOW_IMAGE else f"tasks/{name}/Dockerfile"
+
+
+def parts(name: str) -> list[str]:
+    """Return what goes into an image, as patterns in its context. What lies beside it does not change the tag."""
+    own = [".airflowignore", "*.py"] if name == AIRFLOW_IMAGE else [f"{name}/**/*"]
+    return ["Dockerfile", ".dockerignore", "requirements.txt", *own]
+
+
+def files(name: str) -> list[Path]:
+    """Return the files that go into an image. Raises Failed where a part is missing."""
+    found = []
+    for part in parts(name):
+        paths = [path for path in (ROOT / context(name)).glob(part) if path.is_file()]
+        if not paths:
+            raise Failed(f"{ROOT / context(name) / part} is missing: the image {name} is made of it.")
+        found += [path for path in paths if "__pycache__" not in path.parts]
+    return found
+
+
+def reference(name: str) -> str:
+    """Return an image's name and tag, after IMAGE_REGISTRY if that is set."""
+    hashes = {path.relative_to(ROOT / context(name)).as_posix(): digest(path.read_bytes()) for path in files(name)}
+    tag = digest("".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes)).encode())[:12]
+    registry = os.environ.get("IMAGE_REGISTRY")
+    return f"{f'{registry}/' if registry else ''}rocket-launches/{name.replace('_', '-')}:{tag}"
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def references() -> dict[str, str]:
+    """Return our images by the variables that the DAG knows them by."""
+    return {f"IMAGE_{name.upper()}": reference(name) for name in names()}
+
+
+def is_there(image: str) -> bool:
+    """Return whether this machine's Docker has an image."""
+    return bool(run("docker", "images", "--quiet", image, check=False))
+
+
+def build(name: str) -> str:
+    """Build an image, unless it is there; return a line about it."""
+    image, started, outcome = reference(name), time.monotonic(), "there"
+    if not is_there(image):
+        pull_base(name)
+        run("docker", "build", "--tag", image, "--file", dockerfile(name), context(name), show=True)
+        outcome = f"built in {time.monotonic() - started:.0f} s"
+    size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", image))
+    return f"{image}, {size // 1_000_000} MB, {outcome}"
+
+
+def pull_base(name: str) -> None:
+    """Pull the image that another begins with, unless it is there."""
+    [base, *_] = re.findall(r"^FROM (\S+)", (ROOT / dockerfile(name)).read_text(encoding="utf-8"), re.MULTILINE)
+    if not is_there(base):
+        try:
+            run("docker", "pull", base, show=True)
+        except Failed as failure:
+            raise Failed(
+                f"{failure}\n"
+                f"{base} cannot be pulled. Where no registry is reachable, build a stand-in: k8s/offline/build"
+            ) from None
+
+
+def push(name: str) -> None:
+    """Push an image to IMAGE_REGISTRY."""
+    if not os.environ.get("IMAGE_REGISTRY"):
+        raise Failed("IMAGE_REGISTRY is not set: where the images go, such as registry.example.org/me")
+    run("docker", "push", "--quiet", reference(name), show=True)
+
+
+def images(arguments: argparse.Namespace) -> None:
+    """Print the images' names and tags as lines for an environment file; build those that are missing; push them."""
+    if not arguments.action:
+        for variable, image in references().items():
+            print(f"{variable}={image}")
+        return
+    check_programs("docker")
+    for name in steps() if arguments.only else names():
+        if arguments.action == "build":
+            print(build(name), flush=True)
+        else:
+            push(name)

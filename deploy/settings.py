@@ -1,0 +1,149 @@
+"""The settings, from .env and the environment, and the Secrets that are made of them."""
+
+import argparse
+import base64
+import ipaddress
+import json
+import os
+from pathlib import Path
+from secrets import token_bytes, token_hex, token_urlsafe
+
+from deploy.programs import AIRFLOW, CLUSTER, ROOT, TASKS, Failed, check_programs, kubectl, lock
+
+# What `make up STAND_INS=yes` uses instead of the real services.
+STAND_INS = {
+    "LAUNCH_LIBRARY_URL": "http://launch-library.stand-ins/2.3.0/launches/upcoming/",
+    "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
+    "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
+}
+
+REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
+
+
+def read_settings(path: Path = ROOT / ".env") -> dict[str, str]:
+    """Return a file's KEY=VALUE lines and the environment, which wins; a variable that is empty there is not set."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, value in pairs} | {k: v for k, v in os.environ.items() if v}
+
+
+def settings() -> dict[str, str]:
+    """Return the settings of the deployment: with STAND_INS, the addresses are those of the stand-ins."""
+    chosen = read_settings()
+    return chosen | (STAND_INS if chosen.get("STAND_INS") else {})
+
+
+def check_settings() -> None:
+    """Find out what cannot work before anything is done."""
+    if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
+        raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
+    egress_except(settings())
+
+
+def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return the networks in EGRESS_EXCEPT. Raises Failed where a word is none."""
+    try:
+        return [ipaddress.ip_network(word) for word in chosen.get("EGRESS_EXCEPT", "").split()]
+    except ValueError as error:
+        raise Failed(
+            f"EGRESS_EXCEPT in .env takes networks such as 10.0.0.0/8, with spaces between: {error}."
+        ) from None
+
+
+def owner_and_database(chosen: dict[str, str]) -> tuple[str, str]:
+    """Return who owns the launches, and the name of their database."""
+    return chosen.get("POSTGRES_USER") or "rocket", chosen.get("POSTGRES_DB") or "launches"
+
+
+def secret(namespace: str, name: str) -> dict[str, str]:
+    """Return a Secret's values; nothing if it is not there."""
+    found = kubectl("get", "secret", name, "-n", namespace, "-o", "json", "--ignore-not-found")
+    data = json.loads(found).get("data", {}) if found else {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def write_secret(
+    namespace: str, name: str, values: dict[str, str], kind: str = "Opaque", labels: dict[str, str] | None = None
+) -> None:
+    """Write a Secret. Its values go through standard input, where no other process can read them."""
+    labels = {"app.kubernetes.io/part-of": CLUSTER} | (labels or {})
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
+    # Server-side: `kubectl apply` would keep the values once more, in an annotation.
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
+
+
+def write_secrets(chosen: dict[str, str]) -> bool:
+    """Write every Secret, what .env does not give made once and kept; return whether the admin's password is new."""
+    owner, database = owner_and_database(chosen)
+    roles = {
+        "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
+        "database-fetch": ("launch_fetch", database, None),
+        "database-notify": ("launch_notify", database, None),
+        "database-airflow": ("airflow", "airflow", None),
+    }
+    for name, (role, dbname, wanted) in roles.items():
+        there = secret(AIRFLOW, name)
+        if (there.get("username", role), there.get("dbname", dbname)) != (role, dbname):
+            raise Failed(
+                f"The launches belong to {there['username']} in the database {there['dbname']}: set POSTGRES_USER and "
+                "POSTGRES_DB in .env back to these; another pair takes a new cluster."
+            )
+        values = {
+            "username": role,
+            "password": wanted or there.get("password") or token_urlsafe(24),
+            "host": f"postgres-rw.{AIRFLOW}.svc",
+            "port": "5432",
+            "dbname": dbname,
+        }
+        # The label lets CloudNativePG give a role its new password at once.
+        write_secret(AIRFLOW, name, values, "kubernetes.io/basic-auth", {"cnpg.io/reload": "true"})
+        if role == "airflow":
+            uri = f"postgresql://airflow:{values['password']}@{values['host']}:5432/airflow"
+            write_secret(AIRFLOW, "airflow-metadata", {"connection": uri})
+        else:
+            write_secret(TASKS, name, values)
+
+    generated = {
+        "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(token_bytes(32)).decode()),
+        "airflow-api-secret-key": ("api-secret-key", token_hex(32)),
+        "airflow-jwt-secret": ("jwt-secret", token_hex(64)),
+    }
+    for name, (key, value) in generated.items():
+        if not secret(AIRFLOW, name):
+            write_secret(AIRFLOW, name, {key: value})
+    password = chosen.get("AIRFLOW_ADMIN_PASSWORD") or secret(AIRFLOW, "airflow-admin").get("password")
+    admin = {
+        "username": chosen.get("AIRFLOW_ADMIN_USER") or "admin",
+        "password": password or token_urlsafe(12),
+    }
+    write_secret(AIRFLOW, "airflow-admin", admin)
+
+    # These may be empty: the steps take that for "not set".
+    write_secret(TASKS, "discord", {"webhook-url": chosen.get("DISCORD_WEBHOOK_URL", "")})
+    write_secret(TASKS, "heartbeat", {"url": chosen.get("HEARTBEAT_URL", "")})
+    write_secret(TASKS, "launch-library", {"token": chosen.get("LAUNCH_LIBRARY_TOKEN", "")})
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "launch-library", "namespace": TASKS},
+        "data": {"url": chosen.get("LAUNCH_LIBRARY_URL", "")},
+    }
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(config_map))
+    return not password
+
+
+def use_registry_login() -> None:
+    """Let those pods use the Secret `registry`, where somebody has put it, that no chart makes."""
+    for namespace, account in ((TASKS, "default"), (AIRFLOW, "pod-cleanup")):
+        if kubectl("get", "secret", "registry", "-n", namespace, "--ignore-not-found"):
+            kubectl("patch", "serviceaccount", account, "-n", namespace, "-p", json.dumps(REGISTRY_LOGIN), show=True)
+
+
+def secrets(_arguments: argparse.Namespace) -> None:
+    """Write every Secret and nothing else, for helm by hand."""
+    check_programs("kubectl")
+    check_settings()
+    with lock():
+        write_secrets(settings())
+        use_registry_login()
