@@ -56,7 +56,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         assert database.run("init_schema").code == 0
 
         def run(name: str, **env: str) -> Callable[[], float]:
-            return lambda: peak("-m", name, env=database.env(name) | env, folder=f"tasks/{name}")
+            return lambda: peak("-m", name, env=database.env(name) | env, folder="tasks")
 
         peaks = interleaved(
             rounds,
@@ -81,7 +81,7 @@ def time_to_first_act(rounds: int) -> Iterator[Measure]:
 
         def first_act(name: str) -> Callable[[], float]:
             env = {"PGHOST": "127.0.0.1", "PGPORT": port, "DISCORD_WEBHOOK_URL": WEBHOOK}
-            return lambda: seconds_until_connected([sys.executable, "-m", name], env, f"tasks/{name}", postgres)
+            return lambda: seconds_until_connected([sys.executable, "-m", name], env, "tasks", postgres)
 
         def bare() -> float:
             started = time.perf_counter()

@@ -17,7 +17,7 @@ import psycopg2.extras
 
 from bench.measure import Measure, interleaved
 from demo.postgres import DATABASE, FETCH, Postgres
-from fetch import launch, store
+from fetch import launch, launch_library, store
 from tests.conftest import Database
 from tests.standins.launch_library import LaunchLibrary
 
@@ -50,7 +50,7 @@ def store_all(connection: Connection, pages: list[list[launch.Launch]]) -> float
     store.prepare(connection)
     requests = []
     for number, page in enumerate(pages, 1):
-        request = store.Request(number, NOW, "http://localhost/", 200)
+        request = launch_library.Request(number, NOW, "http://localhost/", 200)
         store.stage(connection, request, page)
         requests.append(request)
     store.merge(connection, requests, NOW)

@@ -34,7 +34,7 @@ def run_step(name: str, env: dict[str, str], *arguments: str, seconds: float = 6
     """Run a step as its image does, with no other environment than what is given."""
     process = subprocess.run(
         [sys.executable, "-W", "error", "-m", name, *arguments],
-        cwd=ROOT / "tasks" / name,
+        cwd=ROOT / "tasks",
         env={"PATH": os.environ["PATH"]} | env,
         capture_output=True,
         text=True,

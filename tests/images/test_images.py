@@ -58,10 +58,9 @@ def references(script: Path, **env: str) -> dict[str, str]:
 
 
 def sources(task: str) -> set[str]:
-    """Return the files of a task's package."""
-    folder = ROOT / "tasks" / task
-    files = (path for path in (folder / task).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)) for path in files}
+    """Return the files of a task's package, and the one that all share."""
+    tasks = ROOT / "tasks"
+    return {"step.py", *(str(path.relative_to(tasks)) for path in (tasks / task).rglob("*.py"))}
 
 
 def locked(task: str) -> set[tuple[str, str]]:
@@ -120,24 +119,16 @@ def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str
 
 
 def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
-    cache = copy.parents[1] / "tasks" / "fetch" / "fetch" / "__pycache__"
-    cache.mkdir()
-    (cache / "left.cpython-311.pyc").touch()
-    (cache.parents[1] / "notes.txt").touch()  # beside the package: goes into no image
-    os.utime(copy.parents[1] / "tasks" / "fetch" / "Dockerfile", (0, 0))
+    folder = copy.parents[1] / "tasks" / "fetch"
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "left.cpython-311.pyc").touch()
+    (folder / "notes.txt").touch()  # goes into no image
+    os.utime(folder / "Dockerfile", (0, 0))
     assert references(copy) == references(ROOT / "k8s" / "images")
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "Dockerfile",
-        ".dockerignore",
-        "requirements.txt",
-        "init_schema/schema.py",
-        "init_schema/migrations/env.py",
-        "init_schema/new file.sql",
-    ],
+    "name", ["Dockerfile", "requirements.txt", "schema.py", "migrations/env.py", "migrations/new file.py"]
 )
 def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
     before = references(copy)
@@ -147,9 +138,18 @@ def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
     assert [task for task in TASKS if after[task] != before[task]] == ["init_schema"]
 
 
+@pytest.mark.parametrize("name", [".dockerignore", "step.py"])
+def test_what_the_tasks_share_changes_all_their_images(copy: Path, name: str) -> None:
+    before = references(copy)
+    with (copy.parents[1] / "tasks" / name).open("a") as file:
+        file.write("\n")
+    after = references(copy)
+    assert {name for name in after if after[name] != before[name]} == set(TASKS)
+
+
 def test_a_renamed_file_changes_the_tag(copy: Path) -> None:
     before = references(copy)
-    package = copy.parents[1] / "tasks" / "fetch" / "fetch"
+    package = copy.parents[1] / "tasks" / "fetch"
     (package / "store.py").rename(package / "shop.py")
     assert references(copy)["fetch"] != before["fetch"]
 
@@ -219,7 +219,7 @@ def test_configuration(images: dict[str, str], task: str) -> None:
 
 
 @each_task
-def test_the_folder_holds_the_package_and_its_bytecode_alone(images: dict[str, str], task: str) -> None:
+def test_the_folder_holds_the_package_and_step_and_their_bytecode_alone(images: dict[str, str], task: str) -> None:
     paths = [Path(line).relative_to("/app") for line in inside(images[task], "find", "/app", "-type", "f").splitlines()]
     bytecode = {path for path in paths if path.suffix == ".pyc"}
     assert {str(path) for path in paths if path not in bytecode} == sources(task)

@@ -31,7 +31,7 @@ from werkzeug import Request, Response
 from demo.postgres import DATABASE, FETCH, Postgres
 from fetch import __main__ as step
 from fetch import launch_library
-from fetch.database import explain
+from step import explain
 from tests.conftest import ROOT, Database, Result
 
 UPCOMING = "/2.3.0/launches/upcoming/"
@@ -1363,7 +1363,7 @@ def running(database: Database, url: str, **env: str) -> Iterator["subprocess.Po
     """The step, while it runs; killed at the end if it still does."""
     with subprocess.Popen(
         [sys.executable, "-m", "fetch"],
-        cwd=ROOT / "tasks" / "fetch",
+        cwd=ROOT / "tasks",
         env=database.env("fetch") | {"LAUNCH_LIBRARY_URL": url} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

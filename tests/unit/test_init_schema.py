@@ -16,10 +16,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+import step
 from demo.postgres import FETCH, NOTIFY, OWNER, Postgres
-from init_schema import database as init_database
 from init_schema import schema
-from init_schema.database import Failure
+from step import Failure
 from tests.conftest import ROOT, Database, run_step
 from tests.standins.launch_library import LaunchLibrary
 
@@ -87,7 +87,7 @@ def started(env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-W", "error", "-m", "init_schema"]
     with subprocess.Popen(
         command,
-        cwd=ROOT / "tasks" / "init_schema",
+        cwd=ROOT / "tasks",
         env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -676,7 +676,7 @@ def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch:
     before = dump(empty_database)
     for variable, value in empty_database.env("init_schema").items():
         monkeypatch.setenv(variable, value)
-    connect = init_database.connect
+    connect = step.connect
 
     def impatient() -> "psycopg2.extensions.connection":
         connection = connect()
@@ -686,13 +686,13 @@ def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch:
             cursor.execute("SET lock_timeout = '100ms'")
         return connection
 
-    monkeypatch.setattr(init_database, "connect", impatient)
+    monkeypatch.setattr(step, "connect", impatient)
     with (
         locked(empty_database, "LOCK TABLE rocket_launches IN ACCESS SHARE MODE"),
         pytest.raises(psycopg2.errors.LockNotAvailable) as caught,
     ):
         schema.migrate("head")
-    failure = init_database.explain(caught.value)
+    failure = schema.explain(caught.value)
     assert failure.exit_code == 75
     assert str(failure).endswith("Nothing was changed; the next try starts from the beginning.")
     assert dump(empty_database) == before

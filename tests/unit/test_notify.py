@@ -21,13 +21,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 import fetch.__main__
-import fetch.database
 import notify.__main__
 from demo.postgres import NOTIFY, Postgres
-from notify import database as notify_database
 from notify import discord as notify_discord
 from notify import heartbeat as notify_heartbeat
 from notify.store import Store
+from step import Failure, connect
 from tests.conftest import ROOT, Database, Result, run_step
 from tests.standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, TOKEN, WEBHOOK_ID, Discord
 from tests.standins.launch_library import UPCOMING, LaunchLibrary
@@ -133,7 +132,7 @@ def started(database: Database, url: str) -> Iterator["subprocess.Popen[str]"]:
     environment = database.env("notify") | {"NOW": NOW, "DISCORD_WEBHOOK_URL": url, "PATH": os.environ["PATH"]}
     with subprocess.Popen(
         command,
-        cwd=ROOT / "tasks" / "notify",
+        cwd=ROOT / "tasks",
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -267,7 +266,7 @@ def test_which_launch_is_next(
         add(database, launch_id, net, **dict(zip(("net_precision", "status", "last_seen_at"), more, strict=False)))
     for variable, value in database.env("notify").items():
         monkeypatch.setenv(variable, value)
-    with contextlib.closing(notify_database.connect()) as connection:
+    with contextlib.closing(connect()) as connection:
         following = Store(connection, WEBHOOK_ID, datetime.fromisoformat(NOW)).next()
     assert (following and following.launch_id) == expected
 
@@ -656,14 +655,12 @@ def test_waiting_for_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch, answe
         while not over.wait(0.1):
             connection.sendall(b" " if answer == "drops" else b"")
 
-    handler = signal.getsignal(signal.SIGALRM)
     with raw_server(keep_waiting) as url:
         try:
             with pytest.raises(notify_discord.Unanswered, match="not known"):
                 notify_discord.Webhook(url).post({})
         finally:
             over.set()
-            signal.signal(signal.SIGALRM, handler)
 
 
 def test_an_address_where_nobody_listens_was_not_sent_anything(database: Database, discord: Watched) -> None:
@@ -1027,7 +1024,6 @@ def test_over_the_recorded_weeks_each_launch_has_one_message_that_is_kept_up_to_
     facts = "SELECT launch_id, name, net, net_precision, status, image_url FROM rocket_launches"
     stored: dict[str, tuple[Any, ...]] = {}
     told: dict[str, tuple[Any, ...]] = {}  # what the message of a launch should show
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM)}
 
     def step(name: str, program: Callable[[], object]) -> object:
         for variable, value in database.env(name).items():
@@ -1041,10 +1037,10 @@ def test_over_the_recorded_weeks_each_launch_has_one_message_that_is_kept_up_to_
         for page in pages:
             library.page = page.read_bytes()
             monkeypatch.setenv("NOW", datetime.strptime(page.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).isoformat())
-            with contextlib.suppress(fetch.database.Failure) if page == pages[0] else contextlib.nullcontext():
+            with contextlib.suppress(Failure) if page == pages[0] else contextlib.nullcontext():
                 step("fetch", fetch.__main__.run)
             before = [discord.count(method) for method in ("POST", "PATCH")]
-            code = step("notify", lambda: notify.__main__.run()[0])
+            code = step("notify", notify.__main__.run)
 
             stored = {row[0]: row[1:] for row in database.query(facts)}
             outdated = {launch_id for launch_id, shown in told.items() if stored[launch_id] != shown}
@@ -1054,8 +1050,6 @@ def test_over_the_recorded_weeks_each_launch_has_one_message_that_is_kept_up_to_
             assert (posts, patches) == (len(new), len(outdated)), page.name
             assert code == (0 if posts or patches else 99), page.name
             told = {launch_id: stored[launch_id] for launch_id in announced}
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
     ids = dict(database.query("SELECT message_id, launch_id FROM notifications ORDER BY id"))
     assert [message.id for message in discord.messages] == list(ids)
