@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +20,12 @@ from werkzeug import Response
 
 import fetch.__main__
 import notify.__main__
-from demo.postgres import NOTIFY, Postgres
+from demo.postgres import Postgres
 from notify import discord as notify_discord
 from notify import heartbeat as notify_heartbeat
 from notify.store import Store
 from step import Failure, connect
-from tests.conftest import ROOT, Database, Result, run_step
+from tests.conftest import Database, Result, assert_stops, run_step, started
 from tests.standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, TOKEN, WEBHOOK_ID, Discord
 from tests.standins.launch_library import UPCOMING, LaunchLibrary
 from tests.standins.server import Answer, Request
@@ -125,23 +123,9 @@ def assert_tells_no_secret(lines: list[str], environment: dict[str, str]) -> Non
         assert environment["PGPASSWORD"] not in line
 
 
-@contextlib.contextmanager
-def started(database: Database, url: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start the step; it is gone at the end."""
-    command = [sys.executable, "-W", "error", "-m", "notify"]
-    environment = database.env("notify") | {"NOW": NOW, "DISCORD_WEBHOOK_URL": url, "PATH": os.environ["PATH"]}
-    with subprocess.Popen(
-        command,
-        cwd=ROOT / "tasks",
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def running(database: Database, url: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """The step, while it runs."""
+    return started("notify", database.env("notify") | {"NOW": NOW, "DISCORD_WEBHOOK_URL": url})
 
 
 @contextlib.contextmanager
@@ -441,9 +425,6 @@ def test_switched_on(database: Database, discord: Watched, setting: str) -> None
     [
         {"NOTIFY": "yes"},
         {"NOTIFY": "True\n2026 INFO forged"},
-        {"NOW": "soon"},
-        {"NOW": "0001-01-01T00:00:00+14:00"},
-        {"NOW": "\x1b[2J"},
     ],
 )
 def test_a_wrong_setting_is_bad_configuration(database: Database, discord: Watched, wrong: dict[str, str]) -> None:
@@ -926,7 +907,7 @@ def test_stopped_between_sending_and_the_answer_the_next_run_is_honest(
     database: Database, discord: Watched, number: signal.Signals, code: int
 ) -> None:
     add(database, "soon", SOON)
-    with started(database, discord.webhook_url) as process:
+    with running(database, discord.webhook_url) as process:
 
         def stop() -> None:
             process.send_signal(number)
@@ -944,15 +925,13 @@ def test_stopped_between_sending_and_the_answer_the_next_run_is_honest(
 def test_stopped_while_it_waits_for_a_rate_limit_it_ends_at_once(database: Database, discord: Watched) -> None:
     add(database, "soon", SOON)
     discord.faults = [Answer(429, {"retry_after": 50})]
-    with started(database, discord.webhook_url) as process:
+    with running(database, discord.webhook_url) as process:
         while not discord.requests:
             assert process.poll() is None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.5)  # until it sleeps
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=5)
-    assert process.returncode == 143
-    assert output.endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.\n")
+        process.terminate()
+        assert_stops(process)
     assert discord.messages == []
 
 
@@ -972,45 +951,10 @@ def test_postgresql_gone_before_the_message_is_kept(own_server: Postgres, discor
 # PostgreSQL's bad days
 
 
-def test_without_tables_it_names_the_step_that_makes_them(empty_database: Database, discord: Watched) -> None:
-    result = run(empty_database, discord.webhook_url)
-    assert result.code == 78
-    assert result.last.endswith("Run initialize_schema, which makes and grants it.")
-
-
 def test_without_rights_it_names_the_step_that_grants_them(database: Database, discord: Watched) -> None:
     result = run(database, discord.webhook_url, **database.env("fetch"))
     assert result.code == 78
     assert result.last.endswith("Run initialize_schema, which makes and grants it.")
-
-
-def test_on_a_read_only_server_nothing_is_posted(database: Database, discord: Watched) -> None:
-    add(database, "soon", SOON)
-    database.query(f"ALTER ROLE {NOTIFY} IN DATABASE {database.name} SET default_transaction_read_only = on")
-    try:
-        result = run(database, discord.webhook_url)
-    finally:
-        database.query(f"ALTER ROLE {NOTIFY} IN DATABASE {database.name} RESET ALL")
-    assert result.code == 75
-    assert "read-only" in result.last
-    assert discord.requests == []
-
-
-@pytest.mark.parametrize(
-    ("wrong", "code", "told"),
-    [
-        ({"PGPASSWORD": "wrong-password"}, 78, "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD."),
-        ({"PGDATABASE": "nowhere"}, 78, "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD."),
-        ({"PGPORT": "1"}, 75, "did not answer within 1 s"),
-    ],
-)
-def test_without_postgresql_nothing_is_posted(
-    database: Database, discord: Watched, wrong: dict[str, str], code: int, told: str
-) -> None:
-    result = run(database, discord.webhook_url, **wrong)
-    assert result.code == code
-    assert told in result.last
-    assert discord.requests == []
 
 
 # Weeks of real pages

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from fetch import launch
 from notify import message
-from notify.store import NEXT
+from notify.store import NEXT, Launch
 from tests.conftest import Database
 
 
@@ -31,7 +31,7 @@ def test_a_message_has_a_text_for_each_of_the_databases_words(database: Database
     assert message.STATUSES.keys() == words(database, "status")
     net = datetime(2026, 11, 24, 12, tzinfo=UTC)
     for precision in words(database, "net_precision"):
-        one = message.Launch("1", "Kestrel", net, precision, "Go", None, {}, {}, None, None)
+        one = Launch("1", "Kestrel", net, precision, "Go", None, {}, {}, None, None)
         assert f"({precision})" not in message.when(one)  # as a word is shown that is not known
 
 
