@@ -28,7 +28,7 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 
 .PHONY: bench
 bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps images cluster' chooses
-	@PYTHONPATH=tasks/fetch $(BIN)/python -m bench $(ONLY) $(ARGS)
+	@PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint

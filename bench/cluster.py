@@ -114,7 +114,7 @@ def a_change() -> Iterator[Measure]:
         for part in ("tasks", "dags", "deploy"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         for number in range(3):
-            with (copy / "tasks" / "fetch" / "fetch" / "__init__.py").open("a", encoding="utf-8") as file:
+            with (copy / "tasks" / "fetch" / "__init__.py").open("a", encoding="utf-8") as file:
                 file.write(f"\n# {time.time()} {number}\n")
             started = time.monotonic()
             run(*images, "build", "tasks", cwd=copy)

@@ -53,7 +53,7 @@ def measures(rounds: int) -> Iterator[Measure]:
     with Postgres() as server, Discord() as discord, Library(100) as page, Library(MANY) as many:
 
         def run(name: str, **env: str) -> Callable[[], float]:
-            return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder=f"tasks/{name}")
+            return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder="tasks")
 
         run("init_schema")()  # makes the tables, which the next runs find
         peaks = interleaved(
@@ -79,7 +79,7 @@ def time_to_first_act(rounds: int) -> Iterator[Measure]:
 
         def first_act(name: str) -> Callable[[], float]:
             env = {"PGHOST": "127.0.0.1", "PGPORT": port, "DISCORD_WEBHOOK_URL": WEBHOOK}
-            return lambda: seconds_until_connected([sys.executable, "-m", name], env, f"tasks/{name}", postgres)
+            return lambda: seconds_until_connected([sys.executable, "-m", name], env, "tasks", postgres)
 
         def bare() -> float:
             started = time.perf_counter()

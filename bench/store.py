@@ -18,7 +18,7 @@ import psycopg2
 import psycopg2.extras
 
 from bench.measure import ROOT, Measure, interleaved
-from fetch import launch, store
+from fetch import launch, launch_library, store
 from standins.launch_library import LaunchLibrary
 from standins.postgres import FETCH, OWNER, Postgres
 
@@ -51,7 +51,7 @@ def store_all(connection: Connection, pages: list[list[launch.Launch]]) -> float
     store.prepare(connection)
     requests = []
     for number, page in enumerate(pages, 1):
-        request = store.Request(number, NOW, "http://localhost/", 200)
+        request = launch_library.Request(number, NOW, "http://localhost/", 200)
         store.stage(connection, request, page)
         requests.append(request)
     store.merge(connection, requests, NOW)
@@ -105,8 +105,7 @@ def measures(rounds: int) -> Iterator[Measure]:
     """Measure the store step on a PostgreSQL of its own, which waits for the disk as a real one does."""
     with Postgres(fsync=True) as server, TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "init_schema"]
-        folder_of_step = ROOT / "tasks" / "init_schema"
-        subprocess.run(command, cwd=folder_of_step, env=server.env(OWNER), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=ROOT / "tasks", env=server.env(OWNER), check=True, stdout=subprocess.DEVNULL)
         env = server.env(FETCH)
         step_connection = psycopg2.connect(
             host=env["PGHOST"],

@@ -120,7 +120,7 @@ def run_container(container: Any, namespace: Namespace, on_line: Callable[[str],
     command: list[str] = (container.command or entry_point(folder)) + (container.args or [])
     process = subprocess.Popen(
         [sys.executable if command[0] == "python" else command[0], *command[1:]],
-        cwd=folder,
+        cwd=TASKS,
         env={"PATH": os.environ["PATH"], **environment(container, namespace)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

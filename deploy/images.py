@@ -31,7 +31,7 @@ def names() -> list[str]:
 
 def context(name: str) -> str:
     """Return the folder that is the context of an image's build."""
-    return "dags" if name == AIRFLOW_IMAGE else f"tasks/{name}"
+    return "dags" if name == AIRFLOW_IMAGE else "tasks"
 
 
 def dockerfile(name: str) -> str:
@@ -41,8 +41,9 @@ def dockerfile(name: str) -> str:
 
 def parts(name: str) -> list[str]:
     """Return what goes into an image, as patterns in its context. What lies beside it does not change the tag."""
-    own = [".airflowignore", "*.py"] if name == AIRFLOW_IMAGE else [f"{name}/**/*"]
-    return ["Dockerfile", ".dockerignore", "requirements.txt", *own]
+    if name == AIRFLOW_IMAGE:
+        return [".dockerignore", "Dockerfile", "requirements.txt", ".airflowignore", "*.py"]
+    return [".dockerignore", "step.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
 
 
 def files(name: str) -> list[Path]:

@@ -1,9 +1,11 @@
 """What every layer uses: a real PostgreSQL, fresh databases in it, and the steps as the programs that they are."""
 
+import contextlib
 import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +51,7 @@ def run_step(name: str, env: dict[str, str], *arguments: str, seconds: float = 6
     """Run a step as its image does, with no other environment than what is given."""
     process = subprocess.run(
         [sys.executable, "-W", "error", "-m", name, *arguments],
-        cwd=ROOT / "tasks" / name,
+        cwd=ROOT / "tasks",
         env={"PATH": os.environ["PATH"]} | env,
         capture_output=True,
         text=True,
@@ -58,6 +60,32 @@ def run_step(name: str, env: dict[str, str], *arguments: str, seconds: float = 6
     )
     assert not process.stderr, process.stderr
     return Result(process.returncode, [line.partition(" ")[2] for line in process.stdout.splitlines()])
+
+
+@contextlib.contextmanager
+def started(name: str, env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """Start a step as `run_step` does; it is gone at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", name],
+        cwd=ROOT / "tasks",
+        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def assert_stops(process: "subprocess.Popen[str]") -> None:
+    """SIGTERM, which was sent, ends the step soon, with a sentence."""
+    began = time.monotonic()
+    output, _ = process.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 143, output
+    assert output.endswith("ERROR Stopped by SIGTERM: what was not committed is undone. Run the step again.\n")
 
 
 class Database:

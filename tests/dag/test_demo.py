@@ -100,7 +100,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_dag(tasks: Path, code: str, **settings: object) -> DAG:
     for name, program in {"first_step": code, "second_step": "print('second')"}.items():
         (tasks / name).mkdir()
-        (tasks / name / f"{name}.py").write_text(program)
+        (tasks / name / "__main__.py").write_text(program)
         (tasks / name / "Dockerfile").write_text(f'FROM scratch\nUSER 1\nENTRYPOINT ["python", "-m", "{name}"]\n')
     with DAG("made_here", schedule=None, params={"word": "hello"}) as dag:
         first = KubernetesPodOperator(task_id="first", image="example:5000/x/first-step:1", **settings)

@@ -177,7 +177,7 @@ def test_a_changed_task_is_deployed_and_everything_is_kept(tmp_path: Path) -> No
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".*_cache", ".venv", ".hypothesis", "__pycache__", "artifacts")
     shutil.copytree(ROOT, checkout, ignore=ignored)
-    source = checkout / "tasks" / "fetch" / "fetch" / "__main__.py"
+    source = checkout / "tasks" / "fetch" / "__main__.py"
     source.write_text(source.read_text(encoding="utf-8").replace('"Stored %d', '"Now stored %d'), encoding="utf-8")
 
     code, output = make("up", cwd=checkout)

@@ -70,7 +70,7 @@ class Killer:
         """Run the step, and wait until nothing of it is left."""
         with subprocess.Popen(
             [sys.executable, "-m", self.step, *arguments],
-            cwd=ROOT / "tasks" / self.step,
+            cwd=ROOT / "tasks",
             env=self.database.env(self.step) | {"PATH": os.environ["PATH"]} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -336,7 +336,7 @@ def test_notify_killed_in_the_very_window_is_honest_and_posts_again(
     discord.delay = 0.5
     environment = database.env("notify") | {"PATH": os.environ["PATH"]} | launch.env
     with (
-        subprocess.Popen([sys.executable, "-m", "notify"], cwd=ROOT / "tasks" / "notify", env=environment) as process,
+        subprocess.Popen([sys.executable, "-m", "notify"], cwd=ROOT / "tasks", env=environment) as process,
         contextlib.closing(database.server.superuser(database.name)) as another,
     ):
         until(launch.messages)

@@ -86,7 +86,7 @@ class Soak:
         env = {"PATH": os.environ["PATH"], "TMPDIR": str(self.folder), "HOME": str(self.folder)} | env
         with subprocess.Popen(
             command,
-            cwd=ROOT / "tasks" / name,
+            cwd=ROOT / "tasks",
             env=self.database.env(name) | {"NOW": iso(self.world.now)} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

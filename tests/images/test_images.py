@@ -63,10 +63,9 @@ def references(checkout: Path, **env: str) -> dict[str, str]:
 
 
 def sources(task: str) -> set[str]:
-    """Return the files of a task's package."""
-    folder = ROOT / "tasks" / task
-    files = (path for path in (folder / task).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)) for path in files}
+    """Return the files of a task's package, and the one that all share."""
+    tasks = ROOT / "tasks"
+    return {"step.py", *(str(path.relative_to(tasks)) for path in (tasks / task).rglob("*.py"))}
 
 
 def locked(task: str) -> set[tuple[str, str]]:
@@ -124,10 +123,10 @@ def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str
 
 
 def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
-    cache = copy / "tasks" / "fetch" / "fetch" / "__pycache__"
-    cache.mkdir()
-    (cache / "left.cpython-311.pyc").touch()
-    (cache.parents[1] / "notes.txt").touch()  # beside the package: goes into no image
+    folder = copy / "tasks" / "fetch"
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "left.cpython-311.pyc").touch()
+    (folder / "notes.txt").touch()  # goes into no image
     os.utime(copy / "tasks" / "fetch" / "Dockerfile", (0, 0))
     assert references(copy) == references(ROOT)
 
@@ -140,7 +139,6 @@ def test_a_registry_comes_before_the_names() -> None:
 def test_a_folder_with_a_dockerfile_is_a_step(copy: Path) -> None:
     before = references(copy)
     shutil.copytree(copy / "tasks" / "notify", copy / "tasks" / "archive")
-    (copy / "tasks" / "archive" / "notify").rename(copy / "tasks" / "archive" / "archive")
     (copy / "tasks" / "notes").mkdir()
     after = references(copy)
     assert after.keys() - before.keys() == {"archive"}
@@ -148,15 +146,7 @@ def test_a_folder_with_a_dockerfile_is_a_step(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "Dockerfile",
-        ".dockerignore",
-        "requirements.txt",
-        "init_schema/schema.py",
-        "init_schema/migrations/env.py",
-        "init_schema/new file.sql",
-    ],
+    "name", ["Dockerfile", "requirements.txt", "schema.py", "migrations/env.py", "migrations/new file.py"]
 )
 def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
     before = references(copy)
@@ -166,21 +156,30 @@ def test_a_changed_file_changes_its_image_alone(copy: Path, name: str) -> None:
     assert [task for task in TASKS if after[task] != before[task]] == ["init_schema"]
 
 
+@pytest.mark.parametrize("name", [".dockerignore", "step.py"])
+def test_what_the_tasks_share_changes_all_their_images(copy: Path, name: str) -> None:
+    before = references(copy)
+    with (copy / "tasks" / name).open("a") as file:
+        file.write("\n")
+    after = references(copy)
+    assert {name for name in after if after[name] != before[name]} == set(TASKS)
+
+
 def test_a_renamed_file_changes_the_tag(copy: Path) -> None:
     before = references(copy)
-    package = copy / "tasks" / "fetch" / "fetch"
+    package = copy / "tasks" / "fetch"
     (package / "store.py").rename(package / "shop.py")
     assert references(copy)["fetch"] != before["fetch"]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "notify"])
+@pytest.mark.parametrize("name", ["notify/requirements.txt", "step.py"])
 def test_there_is_no_tag_where_a_part_is_missing(copy: Path, name: str) -> None:
-    part = copy / "tasks" / "notify" / name
+    part = copy / "tasks" / name
     part.rename(part.with_name("elsewhere"))
     result = run_images(copy)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert f"{copy}/tasks/notify/{name}" in result.stderr
+    assert f"{copy}/tasks/{name}" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -225,7 +224,7 @@ def test_an_image_starts_its_step_and_names_its_user_by_number(images: dict[str,
 
 
 @each_task
-def test_the_folder_holds_the_package_and_its_bytecode_alone(images: dict[str, str], task: str) -> None:
+def test_the_folder_holds_the_package_and_step_and_their_bytecode_alone(images: dict[str, str], task: str) -> None:
     paths = [Path(line).relative_to("/app") for line in inside(images[task], "find", "/app", "-type", "f").splitlines()]
     bytecode = {path for path in paths if path.suffix == ".pyc"}
     assert {str(path) for path in paths if path not in bytecode} == sources(task)

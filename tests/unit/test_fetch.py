@@ -11,7 +11,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -23,16 +22,14 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-import psycopg2
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from fetch import __main__ as step
 from fetch import launch_library
-from fetch.database import explain
 from standins.postgres import DATABASE, FETCH, Postgres
-from tests.conftest import ROOT, Database, Result
+from tests.conftest import Database, Result, assert_stops, started
 
 UPCOMING = "/2.3.0/launches/upcoming/"
 THROTTLE = "/2.3.0/api-throttle/"
@@ -1142,14 +1139,6 @@ def test_a_malformed_token_is_neither_sent_nor_logged(httpserver: HTTPServer, fe
         ("LAUNCH_LIBRARY_PAGES", "ALL "),
         ("LAUNCH_LIBRARY_PAGES", "²"),
         ("LAUNCH_LIBRARY_PAGES", "9" * 5000),
-        ("NOW", "yesterday"),
-        ("NOW", "2031-13-01T00:00:00Z"),
-        ("NOW", "0001-01-01T00:00:00+14:00"),
-        ("DATABASE_WAIT_SECONDS", "a minute"),
-        ("PGPORT", "port"),
-        ("PGPASSWORD", "wrong"),
-        ("PGUSER", "nobody"),
-        ("PGDATABASE", "nothing"),
     ],
     ids=lambda value: repr(value)[:50],
 )
@@ -1164,28 +1153,6 @@ def test_a_bad_setting_is_named_before_a_request_is_spent(
 
 
 # PostgreSQL's bad days
-
-
-def test_without_postgresql_it_waits_a_bounded_time_and_spends_no_request(httpserver: HTTPServer, fetch: Fetch) -> None:
-    serve(httpserver, launch())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    began = time.monotonic()
-    result = fetch(PGPORT=str(port))
-    assert_failed(result, 75, "did not answer within 1 s")
-    assert "Waiting for PostgreSQL" in result.lines[0]
-    assert 1 <= time.monotonic() - began < 5
-    assert httpserver.log == []
-
-
-def test_a_role_that_may_not_connect_is_no_reason_to_wait(
-    empty_database: Database, httpserver: HTTPServer, fetch: Fetch
-) -> None:
-    database = empty_database
-    serve(httpserver, launch())
-    database.query(f"REVOKE CONNECT ON DATABASE {database.name} FROM PUBLIC")
-    assert_failed(fetch(PGDATABASE=database.name), 78, "permission denied")
-    assert httpserver.log == []
 
 
 def test_without_its_tables_it_says_which_step_makes_them(empty_database: Database, httpserver: HTTPServer) -> None:
@@ -1217,33 +1184,6 @@ def test_without_its_rights_it_says_which_step_grants_them(
     result = run_here(database, LAUNCH_LIBRARY_URL=httpserver.url_for(UPCOMING))
     assert_failed(result, 78, "permission denied", "initialize_schema")
     assert rows(database) == []
-
-
-def test_a_database_that_is_read_only_is_tried_again_later(
-    new_database: Callable[..., Database], httpserver: HTTPServer
-) -> None:
-    serve(httpserver, launch())
-    database = new_database()
-    database.query(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
-    assert_failed(run_here(database, LAUNCH_LIBRARY_URL=httpserver.url_for(UPCOMING)), 75, "read-only")
-    assert httpserver.log == []
-
-
-@pytest.mark.parametrize("code", ["08006", "25006", "40P01", "40001", "53100", "53300", "55P03", "57014", "57P01"])
-def test_an_error_that_passes_is_tried_again_later(shared_database: Database, code: str) -> None:
-    with pytest.raises(psycopg2.Error) as raised:
-        shared_database.query(f"DO $$ BEGIN RAISE 'its own words' USING ERRCODE = '{code}'; END $$")
-    failure = explain(raised.value)
-    assert failure.exit_code == 75
-    assert "its own words" in str(failure)
-
-
-@pytest.mark.parametrize("code", ["22P05", "23505", "42601", "XX000"])
-def test_an_error_that_is_a_defect_of_ours_is_not_hidden(shared_database: Database, code: str) -> None:
-    with pytest.raises(psycopg2.Error) as raised:
-        shared_database.query(f"DO $$ BEGIN RAISE 'its own words' USING ERRCODE = '{code}'; END $$")
-    with pytest.raises(type(raised.value), match="its own words"):
-        explain(raised.value)
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["the first page", "the second page"])
@@ -1290,45 +1230,6 @@ def test_postgresql_that_crashes_and_comes_back(httpserver: HTTPServer) -> None:
         assert len(rows(database)) == 1
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DELETE FROM rocket_launches",
-        "TRUNCATE rocket_launches CASCADE",
-        "DELETE FROM launch_changes",
-        "UPDATE launch_changes SET seen_at = now()",
-        "DELETE FROM fetches",
-        "UPDATE fetches SET error = ''",
-        "SELECT FROM notifications",
-        "INSERT INTO notifications (launch_id, webhook_id, facts) VALUES ('1', '1', '{}')",
-        "UPDATE notifications SET message_id = '1'",
-        "DELETE FROM notifications",
-        "UPDATE alembic_version SET version_num = '0001'",
-        "CREATE TABLE other (id integer)",
-        "ALTER TABLE rocket_launches ADD other integer",
-        "DROP TABLE rocket_launches CASCADE",
-        "CREATE SCHEMA other",
-        "CREATE ROLE other",
-    ],
-)
-def test_its_role_has_no_more_rights_than_it_needs(shared_database: Database, statement: str) -> None:
-    env = shared_database.env("fetch")
-    with (
-        contextlib.closing(
-            psycopg2.connect(
-                host=env["PGHOST"],
-                port=env["PGPORT"],
-                user=env["PGUSER"],
-                password=env["PGPASSWORD"],
-                dbname=env["PGDATABASE"],
-            )
-        ) as connection,
-        connection.cursor() as cursor,
-        pytest.raises(psycopg2.errors.InsufficientPrivilege),
-    ):
-        cursor.execute(statement)
-
-
 # At once, and stopped
 
 
@@ -1345,6 +1246,11 @@ def held_up(database: Database, number: int) -> Iterator[None]:
         yield
 
 
+def running(database: Database, url: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """The step, while it runs."""
+    return started("fetch", database.env("fetch") | {"LAUNCH_LIBRARY_URL": url})
+
+
 def test_two_at_once_both_succeed(database: Database, httpserver: HTTPServer, program: Fetch) -> None:
     serve(httpserver, *map(launch, range(100)))
     with ThreadPoolExecutor() as pool:
@@ -1356,32 +1262,6 @@ def test_two_at_once_both_succeed(database: Database, httpserver: HTTPServer, pr
     assert sorted(counts(database)) == [(100, 0, 0, 100, 0), (100, 100, 0, 0, 0)]
     assert [row[0] for row in rows(database)] == list(range(1, 101))
     assert changes(database) == []
-
-
-@contextlib.contextmanager
-def running(database: Database, url: str, **env: str) -> Iterator["subprocess.Popen[str]"]:
-    """The step, while it runs; killed at the end if it still does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fetch"],
-        cwd=ROOT / "tasks" / "fetch",
-        env=database.env("fetch") | {"LAUNCH_LIBRARY_URL": url} | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def assert_stops(process: "subprocess.Popen[str]") -> None:
-    """SIGTERM, which was sent, ends the step soon, with a sentence."""
-    began = time.monotonic()
-    output, _ = process.communicate(timeout=20)
-    assert time.monotonic() - began < 5
-    assert process.returncode == 143, output
-    assert "ERROR Stopped by SIGTERM" in output.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -1410,16 +1290,6 @@ def test_sigterm_during_a_throttle_stores_nothing(database: Database, httpserver
         process.terminate()
         assert_stops(process)
     assert not any(database.tables().values())
-
-
-def test_sigterm_while_it_waits_for_postgresql(database: Database, httpserver: HTTPServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with running(database, httpserver.url_for(UPCOMING), PGPORT=str(port)) as process:
-        assert process.stdout
-        assert "Waiting for PostgreSQL" in process.stdout.readline()
-        process.terminate()
-        assert_stops(process)
 
 
 def test_sigterm_while_it_waits_for_a_lock_stores_nothing(database: Database, httpserver: HTTPServer) -> None:

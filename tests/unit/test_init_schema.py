@@ -2,26 +2,23 @@
 
 import contextlib
 import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import psycopg2
 import pytest
 
-from init_schema import database as init_database
+import step
 from init_schema import schema
-from init_schema.database import Failure
 from standins.launch_library import LaunchLibrary
 from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
-from tests.conftest import ROOT, Database, run_step
+from step import Failure
+from tests.conftest import Database, assert_stops, run_step, started
 
 NEW_YORK = "America/New_York"
 TABLES = {"alembic_version", "fetches", "launch_changes", "notifications", "rocket_launches"}
@@ -79,24 +76,6 @@ def revision(database: Database) -> list[Any]:
 
 def tables(database: Database) -> set[str]:
     return {name for (name,) in database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
-
-
-@contextlib.contextmanager
-def started(env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """Start the step; it is gone at the end."""
-    command = [sys.executable, "-W", "error", "-m", "init_schema"]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT / "tasks" / "init_schema",
-        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @contextlib.contextmanager
@@ -163,16 +142,16 @@ def own_server() -> Iterator[Postgres]:
 
 def test_from_nothing_it_makes_every_table(empty_database: Database) -> None:
     result = empty_database.run("init_schema")
-    assert (result.code, result.lines) == (0, ["INFO The schema is at revision 0003; it was at base"])
+    assert (result.code, result.lines) == (0, ["INFO The schema is at revision 0004; it was at base"])
     assert tables(empty_database) == TABLES
-    assert revision(empty_database) == ["0003"]
+    assert revision(empty_database) == ["0004"]
     assert empty_database.query(PROMISED) == []
 
 
 def test_run_again_it_changes_nothing(database: Database) -> None:
     before = dump(database)
     result = database.run("init_schema")
-    assert (result.code, result.last) == (0, "INFO The schema is at revision 0003, as before")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision 0004, as before")
     assert dump(database) == before
 
 
@@ -186,7 +165,7 @@ def test_several_at_once_all_succeed(
         results = list(pool.map(empty_database.run, processes * ["init_schema"]))
     assert [result.code for result in results] == processes * [0]
     assert sorted(result.last.partition(", as")[0].partition("; it")[0] for result in results) == (
-        processes * ["INFO The schema is at revision 0003"]
+        processes * ["INFO The schema is at revision 0004"]
     )
     assert sum("it was at base" in result.last for result in results) == 1
     assert dump(empty_database, "--schema-only") == dump(shared_database, "--schema-only")
@@ -194,13 +173,13 @@ def test_several_at_once_all_succeed(
 
 def test_each_revision_down_and_up_again_leaves_the_same_schema(database: Database) -> None:
     newest = dump(database)
-    for target in ("0002", "0001", "base"):
+    for target in ("0003", "0002", "0001", "base"):
         assert database.run("init_schema", "--to", target).code == 0
         assert database.run("init_schema").code == 0
         assert dump(database) == newest
 
 
-@pytest.mark.parametrize("target", ["0001", "0002"])
+@pytest.mark.parametrize("target", ["0001", "0002", "0003"])
 def test_down_again_is_as_if_never_gone_up(empty_database: Database, target: str) -> None:
     assert empty_database.run("init_schema", "--to", target).code == 0
     never_up = dump(empty_database, "--no-acl")
@@ -219,7 +198,7 @@ def test_the_requests_made_so_far_have_no_warnings(empty_database: Database) -> 
 
 def test_base_removes_every_table(database: Database) -> None:
     result = database.run("init_schema", "--to", "base")
-    assert (result.code, result.last) == (0, "INFO The schema is at revision base; it was at 0003")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision base; it was at 0004")
     assert tables(database) == {"alembic_version"}
     assert revision(database) == []
 
@@ -260,12 +239,12 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
         assert dump(database) == before
 
 
-@pytest.mark.parametrize("target", ["0004", "", "+1", "%s\x1b[2J\nforged"])
+@pytest.mark.parametrize("target", ["0005", "", "+1", "%s\x1b[2J\nforged"])
 def test_an_unknown_revision_is_refused(shared_database: Database, target: str) -> None:
     before = dump(shared_database)
     result = shared_database.run("init_schema", f"--to={target}")
     assert (result.code, len(result.lines)) == (78, 1)
-    assert "base, 0001, 0002, 0003" in result.last
+    assert "base, 0001, 0002, 0003, 0004" in result.last
     assert "\x1b" not in result.last
     assert dump(shared_database) == before
 
@@ -592,83 +571,8 @@ def test_a_role_without_rights_is_bad_configuration(empty_database: Database, sh
         assert dump(target) == before
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"PGPASSWORD": "wrong-password"},
-        {"PGPASSWORD": ""},
-        {"PGUSER": "nobody"},
-        {"PGDATABASE": "nowhere"},
-        {"PGPORT": "no number"},
-        {"PGSSLMODE": "no mode"},
-    ],
-    ids=lambda wrong: "=".join(*wrong.items()),
-)
-def test_a_refused_connection_is_bad_configuration_at_once(shared_database: Database, wrong: dict[str, str]) -> None:
-    started_at = time.monotonic()
-    result = run_step("init_schema", shared_database.env("init_schema") | wrong)
-    assert (result.code, len(result.lines)) == (78, 1)
-    assert time.monotonic() - started_at < 5
-    assert "Check PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD." in result.last
-    assert "wrong-password" not in result.last
-    assert shared_database.env("init_schema")["PGPASSWORD"] not in result.last
-
-
-def test_a_role_that_may_not_connect_is_bad_configuration(shared_database: Database) -> None:
-    shared_database.query(f"REVOKE CONNECT ON DATABASE {shared_database.name} FROM PUBLIC")
-    try:
-        result = run_step("init_schema", shared_database.env("fetch") | {"DATABASE_WAIT_SECONDS": "1"})
-    finally:
-        shared_database.query(f"GRANT CONNECT ON DATABASE {shared_database.name} TO PUBLIC")
-    assert result.code == 78
-    assert "permission denied for database" in result.last
-
-
-def test_a_server_that_is_not_there_is_waited_for_and_then_left_for_later(shared_database: Database) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # and listens to nobody
-        started_at = time.monotonic()
-        result = shared_database.run("init_schema", PGPORT=str(free.getsockname()[1]))
-    assert result.code == 75
-    assert 0.9 < time.monotonic() - started_at < 5
-    assert result.lines[0] == "INFO Waiting for PostgreSQL, try 2"
-    assert "did not answer within 1 s" in result.last
-    assert "Connection refused" in result.last
-    assert "Check that it runs" in result.last
-
-
-def test_a_server_that_never_answers_is_waited_for_no_longer(shared_database: Database) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started_at = time.monotonic()
-        result = shared_database.run("init_schema", PGPORT=str(silent.getsockname()[1]))
-    assert result.code == 75
-    assert time.monotonic() - started_at < 12
-    assert "timeout expired" in result.last
-
-
-@pytest.mark.parametrize("seconds", ["soon", "-", "nan"])
-def test_a_wait_that_is_no_number_is_bad_configuration(shared_database: Database, seconds: str) -> None:
-    result = shared_database.run("init_schema", DATABASE_WAIT_SECONDS=seconds)
-    assert result.code == 78
-    assert "DATABASE_WAIT_SECONDS" in result.last
-
-
 def test_an_empty_wait_is_the_default(shared_database: Database) -> None:
     assert shared_database.run("init_schema", DATABASE_WAIT_SECONDS="").code == 0
-
-
-def test_it_waits_for_a_server_that_is_still_starting(own_server: Postgres) -> None:
-    own_server.create_database("starting")
-    env = Database(own_server, "starting").env("init_schema")
-    own_server.stop()
-    with started(env) as process:
-        assert process.stdout
-        waiting = process.stdout.readline()
-        own_server.start()
-        output, _ = process.communicate(timeout=30)
-    assert "Waiting for PostgreSQL, try 2" in waiting
-    assert process.returncode == 0, output
-    assert output.endswith("The schema is at revision 0003; it was at base\n")
 
 
 def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -676,7 +580,7 @@ def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch:
     before = dump(empty_database)
     for variable, value in empty_database.env("init_schema").items():
         monkeypatch.setenv(variable, value)
-    connect = init_database.connect
+    connect = step.connect
 
     def impatient() -> "psycopg2.extensions.connection":
         connection = connect()
@@ -686,13 +590,13 @@ def test_a_locked_table_is_left_for_later(empty_database: Database, monkeypatch:
             cursor.execute("SET lock_timeout = '100ms'")
         return connection
 
-    monkeypatch.setattr(init_database, "connect", impatient)
+    monkeypatch.setattr(step, "connect", impatient)
     with (
         locked(empty_database, "LOCK TABLE rocket_launches IN ACCESS SHARE MODE"),
         pytest.raises(psycopg2.errors.LockNotAvailable) as caught,
     ):
         schema.migrate("head")
-    failure = init_database.explain(caught.value)
+    failure = schema.explain(caught.value)
     assert failure.exit_code == 75
     assert str(failure).endswith("Nothing was changed; the next try starts from the beginning.")
     assert dump(empty_database) == before
@@ -703,7 +607,7 @@ def test_a_step_that_postgresql_ends_changes_nothing(empty_database: Database, e
     create_original(empty_database)
     before = dump(empty_database)
     lock = "LOCK TABLE rocket_launches IN ACCESS SHARE MODE"
-    with locked(empty_database, lock), started(empty_database.env("init_schema")) as process:
+    with locked(empty_database, lock), started("init_schema", empty_database.env("init_schema")) as process:
         empty_database.query(f"SELECT {end}(%s)", until_waiting(empty_database))
         output, _ = process.communicate(timeout=10)
     assert process.returncode == 75, output
@@ -715,28 +619,13 @@ def test_a_step_that_postgresql_ends_changes_nothing(empty_database: Database, e
 def test_sigterm_while_it_waits_for_a_lock_changes_nothing(empty_database: Database, lock: str) -> None:
     create_original(empty_database)
     before = dump(empty_database)
-    with started(empty_database.env("init_schema")) as process:
+    with started("init_schema", empty_database.env("init_schema")) as process:
         with locked(empty_database, lock):
             until_waiting(empty_database)
             process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
-        output, _ = process.communicate(timeout=10)  # the lock is free: it could go on
-    assert process.returncode == 143, output
-    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.")
+        assert_stops(process)  # though the lock is free, and it could go on
     assert dump(empty_database) == before
-
-
-def test_sigterm_while_it_waits_for_postgresql_ends_it_at_once(shared_database: Database) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        env = shared_database.env("init_schema") | {"PGPORT": str(free.getsockname()[1]), "DATABASE_WAIT_SECONDS": "60"}
-        with started(env) as process:
-            assert process.stdout
-            assert "Waiting for PostgreSQL" in process.stdout.readline()
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=3)
-    assert process.returncode == 143
-    assert output.splitlines()[-1].endswith("Stopped by SIGTERM: what was not committed is undone. Run the step again.")
 
 
 def test_a_read_only_server_is_left_for_later(empty_database: Database) -> None:
@@ -744,13 +633,6 @@ def test_a_read_only_server_is_left_for_later(empty_database: Database) -> None:
     result = empty_database.run("init_schema")
     assert result.code == 75
     assert "read-only" in result.last
-
-
-def test_each_log_line_says_when_in_utc(shared_database: Database) -> None:
-    with started(shared_database.env("init_schema") | {"TZ": NEW_YORK}) as process:
-        output, _ = process.communicate(timeout=10)
-    stamp = datetime.strptime(output.split()[0], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
 
 
 def test_a_postgresql_that_is_too_old_is_bad_configuration(

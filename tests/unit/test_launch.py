@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fetch import launch, store
+from fetch import launch, launch_library, store
 from fetch.launch import Launch, Unreadable
 from tests.conftest import Database
 
@@ -379,7 +379,7 @@ def test_whatever_is_read_postgresql_takes_and_gives_back(one_database: Database
     connection = one_database.server.superuser(one_database.name)
     with contextlib.closing(connection):
         store.prepare(connection)
-        request = store.Request(1, SEEN_AT, "http://127.0.0.1/", 200)
+        request = launch_library.Request(1, SEEN_AT, "http://127.0.0.1/", 200)
         store.stage(connection, request, readable)
         store.merge(connection, [request], SEEN_AT)
 

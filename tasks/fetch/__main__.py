@@ -8,20 +8,16 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from types import FrameType
-from typing import NoReturn
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
-from fetch import database, launch, store
-from fetch.database import BAD_CONFIGURATION, Failure
+import step
+from fetch import launch, store
 from fetch.launch_library import LaunchLibrary, Page
+from step import BAD_CONFIGURATION, Failure
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
@@ -31,33 +27,14 @@ SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary 
 log = logging.getLogger("fetch")
 
 
-class OneLine(logging.Formatter):
-    """One record, one line, in UTC: other people's text can neither forge a line nor steer a terminal."""
-
-    converter = staticmethod(time.gmtime)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """Write what is not printable as Python would escape it."""
-        line = super().formatMessage(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """End as the shell's convention says; what is open is rolled back on the way out.
-
-    Nothing is logged here: the signal may have come in the middle of writing a log line.
-    """
-    raise SystemExit(128 + signum)
-
-
 def run() -> None:
     """Read the configuration, then the pages; store them all together."""
     library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, os.environ.get("LAUNCH_LIBRARY_TOKEN"))
     most = pages_wanted(os.environ.get("LAUNCH_LIBRARY_PAGES") or "1")
-    seen_at = now(os.environ.get("NOW"))
+    seen_at = step.now()
 
     # First the database: without it, a request would be spent for nothing.
-    with contextlib.closing(database.connect()) as connection:
+    with contextlib.closing(step.connect()) as connection:
         store.prepare(connection)
         try:
             stage_all(connection, library, most)
@@ -92,11 +69,12 @@ def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) 
 
 def stage_page(connection: Connection, page: Page, *, first: bool) -> int:
     """Read a page into the stage, note what is odd about it, and return how many of its launches can be read."""
-    launches = list(readable(page))
+    launches, unreadable = readable(page.results)
     staged = store.stage(connection, page.request, launches)
     # Later pages are not compared: where the list ends changes all the time.
     before = store.last_count(connection, page.request) if first else 0
-    page.request.warnings += oddities(before, staged + page.request.unreadable, page.request.unreadable, launches)
+    page.request.unreadable = unreadable
+    page.request.warnings += oddities(before, staged + unreadable, unreadable, launches)
     return staged
 
 
@@ -127,45 +105,24 @@ def pages_wanted(setting: str) -> int | None:
     raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting[:40]!r}: give a number of pages, or all.")
 
 
-def now(setting: str | None) -> datetime:
-    """Return the clock's time, or NOW, by which recorded pages are replayed at the time of their recording."""
-    if not setting:
-        return datetime.now(UTC)
-    try:
-        return datetime.fromisoformat(setting).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
-
-
-def readable(page: Page) -> Iterator[launch.Launch]:
-    """Yield the launches of a page; count, and log, what cannot be read."""
-    for position, result in enumerate(page.results, 1):
+def readable(results: Iterable[object]) -> tuple[list[launch.Launch], int]:
+    """Return the launches of a page and the number of those that cannot be read; the log says why."""
+    launches, unreadable = [], 0
+    for position, result in enumerate(results, 1):
         try:
-            yield launch.read(result)
+            launches.append(launch.read(result))
         except launch.Unreadable as reason:
-            page.request.unreadable += 1
-            if page.request.unreadable <= LOGGED_UNREADABLE:
+            unreadable += 1
+            if unreadable <= LOGGED_UNREADABLE:
                 name = str(result.get("id") or result.get("name"))[:80] if isinstance(result, dict) else "?"
                 log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position, name, reason)
+    return launches, unreadable
 
 
 def main() -> int:
     """Run the step and return its exit code."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of a malformed header with a traceback
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        run()
-    except (Failure, psycopg2.Error) as error:
-        failure = error if isinstance(error, Failure) else database.explain(error)
-        log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
-        return failure.exit_code
-    except SystemExit:
-        log.error("Stopped by SIGTERM: what was not committed is undone. Run the step again.")  # noqa: TRY400
-        raise
-    return 0
+    return step.main(run)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import contextlib
 import json
 import logging
 import re
-import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, NoReturn
@@ -18,10 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from fetch.database import BAD_CONFIGURATION, TRY_LATER, Failure
-from fetch.store import Request
-
-BAD_INPUT = 65  # EX_DATAERR of sysexits.h
+from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost
 
 LIMIT = 100  # launches a page: the most that the API gives
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
@@ -30,6 +27,22 @@ THROTTLE_SECONDS = 120  # the longest throttle that a pod waits out; beyond, the
 UNKNOWN_THROTTLE_SECONDS = 3600
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """A request to the Launch Library; `status` is None where no whole answer came.
+
+    `warnings` are printable lines: what is odd about an answer that is good enough to be stored.
+    """
+
+    number: int
+    requested_at: datetime
+    url: str
+    status: int | None = None
+    error: str | None = None
+    unreadable: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 class Page(NamedTuple):
@@ -144,9 +157,10 @@ class LaunchLibrary:
                         )
                 return response, bytes(body)
         except (requests.RequestException, TimeoutError, ValueError) as error:  # http.client's ValueError: a bad chunk
+            inner = innermost(error)
+            reason = f"{type(inner).__name__}, {inner}".strip(", ")
             raise Failure(
-                TRY_LATER,
-                f"No complete answer from {url}: {innermost(error)}. Nothing was stored; try again later.",
+                TRY_LATER, f"No complete answer from {url}: {reason}. Nothing was stored; try again later."
             ) from None
 
     def _throttled_for(self, response: requests.Response, body: bytes) -> float:
@@ -238,30 +252,3 @@ def retry_after(header: str) -> float | None:
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-def innermost(error: BaseException) -> str:
-    """Return the innermost reason: requests and urllib3 wrap it several times."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return f"{type(error).__name__}, {error}".strip(", ")
-
-
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread after so many seconds.
-
-    A socket's own time-out starts anew with every byte, so an answer that drips would last for ever.
-    """
-
-    def late(_signum: int, _frame: object) -> NoReturn:
-        raise TimeoutError(f"not complete after {seconds:g} s")
-
-    previous = signal.signal(signal.SIGALRM, late)
-    # Again every second: an exception raised inside a destructor is swallowed.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

@@ -9,7 +9,7 @@ import threading
 
 import requests
 
-from notify.discord import innermost
+from step import innermost
 
 SECONDS = 10  # in all
 

@@ -7,17 +7,14 @@ message whose answer was lost has arrived, nobody can find out.
 import contextlib
 import json
 import re
-import signal
 import time
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
-from notify.database import BAD_CONFIGURATION, TRY_LATER, Failure
-
-BAD_INPUT = 65  # EX_DATAERR of sysexits.h
+from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost
 
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
 THROTTLE_SECONDS = 60  # all waiting for rate limits in one run
@@ -92,20 +89,16 @@ class Webhook:
         return response
 
     def _exchange(self, method: str, url: str, query: dict[str, str], message: dict[str, Any]) -> requests.Response:
-        def late(_signum: int, _frame: object) -> NoReturn:
-            raise TimeoutError(f"not complete after {ANSWER_SECONDS} s")
-
-        signal.signal(signal.SIGALRM, late)  # a socket's own time-out starts anew with every byte
-        signal.setitimer(signal.ITIMER_REAL, ANSWER_SECONDS, 1)
         try:
-            return self._session.request(
-                method,
-                url,
-                params=query,
-                json=message,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                allow_redirects=False,  # the address is a secret
-            )
+            with deadline(ANSWER_SECONDS):
+                return self._session.request(
+                    method,
+                    url,
+                    params=query,
+                    json=message,
+                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                    allow_redirects=False,  # the address is a secret
+                )
         except (requests.RequestException, TimeoutError) as error:
             # Never the error's own text: requests puts the address into it.
             what = type(innermost(error)).__name__
@@ -117,8 +110,6 @@ class Webhook:
                 f"Discord did not answer after the message was sent ({what}): it is not known if it was saved. "
                 "The next run sends it again.",
             ) from None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _judge(self, response: requests.Response) -> None:
         """Raise what an error means; return for a message that is no longer there."""
@@ -162,10 +153,3 @@ def retry_after(response: requests.Response) -> float:
     with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
         seconds = float(content(response)["retry_after"])
     return seconds if seconds >= 0 else THROTTLE_SECONDS + 1  # also of NaN
-
-
-def innermost(error: BaseException) -> BaseException:
-    """Return the reason behind the layers of requests and urllib3."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return error

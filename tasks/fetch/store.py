@@ -4,13 +4,14 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
 from fetch.launch import Launch, clean
+from fetch.launch_library import Request
 
 log = logging.getLogger(__name__)
 
@@ -115,22 +116,6 @@ FAILED = """
     )
     ORDER BY number
 """
-
-
-@dataclass(slots=True)
-class Request:
-    """A request to the Launch Library; `status` is None where no whole answer came.
-
-    `warnings` are printable lines: what is odd about an answer that is good enough to be stored.
-    """
-
-    number: int
-    requested_at: datetime
-    url: str
-    status: int | None = None
-    error: str | None = None
-    unreadable: int = 0
-    warnings: list[str] = field(default_factory=list)
 
 
 class Counts(NamedTuple):

@@ -3,14 +3,15 @@
 import logging
 from pathlib import Path
 
+import psycopg2
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from init_schema import database
-from init_schema.database import BAD_CONFIGURATION, Failure
+import step
+from step import BAD_CONFIGURATION, TRY_LATER, Failure
 
 TABLES = "rocket_launches, launch_changes, fetches, notifications, alembic_version"
 
@@ -51,7 +52,7 @@ def migrate(target: str) -> None:
     if after not in revisions:
         raise Failure(BAD_CONFIGURATION, f"There is no revision {target}: give head, {', '.join(revisions)}.")
 
-    engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=database.connect)
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=step.connect)
     try:
         with engine.begin() as connection:
             version = connection.dialect.server_version_info[0]
@@ -84,3 +85,22 @@ def grant(connection: sqlalchemy.Connection) -> None:
         if connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).first():
             for statement in (f"REVOKE ALL ON {TABLES} FROM {role}", *statements):
                 connection.exec_driver_sql(statement)
+
+
+def explain(error: psycopg2.Error) -> Failure:
+    """Return the Failure that an error of a migration means: 75 if it may pass, 78 if a table or a right is in the way.
+
+    Raises the error again if it is a defect of ours.
+    """
+    said = step.first_line(error)
+    if error.pgcode == "42501":
+        return Failure(BAD_CONFIGURATION, f"PostgreSQL: {said}. Use the role that owns the database and its tables.")
+    if step.is_transient(error):
+        return Failure(TRY_LATER, f"PostgreSQL: {said}. Nothing was changed; the next try starts from the beginning.")
+    if error.pgcode in ("0A000", "2BP01", "42701", "42703", "42804", "42830"):
+        return Failure(
+            BAD_CONFIGURATION,
+            f"PostgreSQL: {said}. Nothing was changed: a table is not as this step or the original project made it, or "
+            "something of yours, such as a view, depends on it. Drop or rename that, and run the step again.",
+        )
+    raise error

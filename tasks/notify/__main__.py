@@ -8,45 +8,28 @@ SIGTERM.
 import contextlib
 import logging
 import os
-import signal
 import sys
-import time
-from datetime import UTC, datetime
-from types import FrameType
-from typing import NoReturn
 
-import psycopg2
-
-from notify import database, heartbeat, message
-from notify.database import BAD_CONFIGURATION, Failure
-from notify.discord import BAD_INPUT, Refused, Webhook
+import step
+from notify import heartbeat, message
+from notify.discord import Refused, Webhook
 from notify.store import Launch, Store
-
-NOTHING_TO_SAY = 99  # the DAG shows the task as skipped
+from step import BAD_CONFIGURATION, BAD_INPUT, DONE, NOTHING_TO_SAY, Failure
 
 log = logging.getLogger("notify")
 
 
-class OneLine(logging.Formatter):
-    """One record, one line, in UTC: other people's text can neither forge a line nor steer a terminal."""
-
-    converter = staticmethod(time.gmtime)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """Write what is not printable as Python would escape it."""
-        line = super().formatMessage(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """End as the shell's convention says; what is open is rolled back on the way out.
-
-    Nothing is logged here: the signal may have come in the middle of writing a log line.
-    """
-    raise SystemExit(128 + signum)
+def run() -> int:
+    """Tell what there is to tell, then send the heartbeat; return the exit code."""
+    exit_code, last_line = tell()
+    # Before the last line: that is what the UI shows, and a heartbeat that fails is not the result of the run.
+    if url := os.environ.get("HEARTBEAT_URL"):
+        heartbeat.send(url)
+    log.info("%s", last_line)
+    return exit_code
 
 
-def run() -> tuple[int, str]:
+def tell() -> tuple[int, str]:
     """Read the configuration, edit what is outdated, post what is new; return the exit code and the last line."""
     if (wanted := os.environ.get("NOTIFY") or "true") not in ("true", "false"):
         raise Failure(BAD_CONFIGURATION, f"NOTIFY is {wanted!r}: give true or false.")
@@ -55,10 +38,10 @@ def run() -> tuple[int, str]:
     if not (url := os.environ.get("DISCORD_WEBHOOK_URL")):
         return NOTHING_TO_SAY, "No webhook: DISCORD_WEBHOOK_URL is not set, so nobody was notified"
     webhook = Webhook(url)
-    current = now(os.environ.get("NOW"))
+    now = step.now()
 
-    with contextlib.closing(database.connect()) as connection:
-        store = Store(connection, webhook.id, current)
+    with contextlib.closing(step.connect()) as connection:
+        store = Store(connection, webhook.id, now)
         store.lock()
         edited, refused = edit_outdated(store, webhook)
         following = store.next()
@@ -66,7 +49,7 @@ def run() -> tuple[int, str]:
     if refused:
         raise refused
     if edited or posted:
-        return 0, f"Messages: {posted:d} posted, {edited} edited"
+        return DONE, f"Messages: {posted:d} posted, {edited} edited"
     reason = f"{following.name} is announced" if following else "no launch is to come"
     return NOTHING_TO_SAY, f"Nothing to say: {reason}"
 
@@ -122,37 +105,10 @@ def post(store: Store, webhook: Webhook, launch: Launch) -> bool:
     return True
 
 
-def now(setting: str | None) -> datetime:
-    """Return the clock's time, or NOW, by which recorded pages are replayed at the time of their recording."""
-    if not setting:
-        return datetime.now(UTC)
-    try:
-        return datetime.fromisoformat(setting).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Failure(BAD_CONFIGURATION, f"NOW is {setting!r}: give a time such as 2026-11-24T07:00:00Z.") from None
-
-
 def main() -> int:
     """Run the step and return its exit code."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings have the address in them: a secret
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        exit_code, last_line = run()
-        # Before the last line: that is what the UI shows, and a heartbeat that fails is not the result of the run.
-        if url := os.environ.get("HEARTBEAT_URL"):
-            heartbeat.send(url)
-        log.info("%s", last_line)
-        return exit_code
-    except (Failure, psycopg2.Error) as error:
-        failure = error if isinstance(error, Failure) else database.explain(error)
-        log.error("%s", failure)  # noqa: TRY400  # the sentence is for people; a traceback would bury it
-        return failure.exit_code
-    except SystemExit:
-        log.error("Stopped by SIGTERM: what was not committed is undone. Run the step again.")  # noqa: TRY400  # the same
-        raise
+    return step.main(run)
 
 
 if __name__ == "__main__":
