@@ -101,7 +101,7 @@ def bare(pod: dict[str, Any]) -> dict[str, Any]:
     """Return a pod like one of a step; its label is what opens the network policies."""
     spec = pod["spec"]
     del spec["nodeName"]
-    labels = {"task_id": pod["metadata"]["labels"]["task_id"]}
+    labels = {name: value for name, value in pod["metadata"]["labels"].items() if name == "egress"}
     return {"metadata": {"generateName": "bare-", "labels": labels}, "spec": spec}
 
 

@@ -690,9 +690,9 @@ def test_the_web_is_for_the_two_tasks_that_need_it() -> None:
     }
     assert ports(policies(TASKS)["web"], "egress") == {443}
     assert dns_alone(policies(TASKS)["dns-and-postgres"]["egress"][0])
-    tasks = ["fetch_and_store_data", "notify_discord"]
-    assert outside == {"web": {"matchExpressions": [{"key": "task_id", "operator": "In", "values": tasks}]}}
-    assert {task.replace("_", "-") for task in tasks} < {pod["metadata"]["name"] for pod in documents("dag")}
+    assert outside == {"web": {"matchLabels": {"egress": "web"}}}
+    allowed = {pod["metadata"]["name"] for pod in documents("dag") if pod["metadata"]["labels"].get("egress") == "web"}
+    assert allowed == {"fetch-and-store-data", "notify-discord"}
     assert not any(spec.get("ingress") for spec in policies(TASKS).values())
 
 

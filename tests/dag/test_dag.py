@@ -17,6 +17,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk import DAG
 from kubernetes.client import ApiClient
 
+OURS = {"steps", "watching_pod_operator"}  # beside the DAG
 DAG_FILE = Path(__file__).parents[2] / "dags" / "download_rocket_launches.py"
 
 
@@ -26,7 +27,9 @@ class Step(NamedTuple):
     variable: str
     image: str
     next: set[str]
-    secrets: set[str]
+    database: str
+    settings: set[str]
+    egress: str | None
     plain: dict[str, str]
     not_retried: tuple[int, ...]
     skipped_by: tuple[int, ...]
@@ -37,7 +40,9 @@ STEPS = {
         variable="IMAGE_INIT_SCHEMA",
         image="rocket-launches/init-schema:0123456789ab",
         next={"fetch_and_store_data"},
-        secrets={"database-init-schema"},
+        database="database-init-schema",
+        settings=set(),
+        egress=None,
         plain={},
         not_retried=(78,),
         skipped_by=(),
@@ -46,7 +51,9 @@ STEPS = {
         variable="IMAGE_FETCH",
         image="rocket-launches/fetch:0123456789ab",
         next={"notify_discord"},
-        secrets={"database-fetch", "launch-library"},
+        database="database-fetch",
+        settings={"LAUNCH_LIBRARY_URL", "LAUNCH_LIBRARY_TOKEN"},
+        egress="web",
         plain={"LAUNCH_LIBRARY_PAGES": "1"},
         not_retried=(78,),
         skipped_by=(),
@@ -55,7 +62,9 @@ STEPS = {
         variable="IMAGE_NOTIFY",
         image="registry.example:5000/rocket-launches/notify@sha256:" + 64 * "0",
         next=set(),
-        secrets={"database-notify", "discord", "heartbeat"},
+        database="database-notify",
+        settings={"DISCORD_WEBHOOK_URL", "HEARTBEAT_URL"},
+        egress="web",
         plain={"NOTIFY": "true"},
         not_retried=(65, 78),
         skipped_by=(99,),
@@ -114,14 +123,15 @@ def test_the_dag_has_the_promised_shape(dag: DAG) -> None:
 
 
 def test_the_dag_imports_nothing_of_the_tasks() -> None:
-    tree = ast.parse(DAG_FILE.read_text())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    trees = [ast.parse(path.read_text()) for path in DAG_FILE.parent.glob("*.py")]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
     ours = {
         module
         for module in modules
-        if module.split(".")[0] not in {"airflow", "kubernetes", "watching_pod_operator", *sys.stdlib_module_names}
+        if module.split(".")[0]
+        not in {"airflow", "kubernetes", "steps", "watching_pod_operator", *sys.stdlib_module_names}
     }
     assert not ours
 
@@ -238,20 +248,26 @@ def test_a_step_is_skipped_by_no_other_exit_code(dag: DAG, task_id: str) -> None
 
 @pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task_id: str) -> None:
-    environment = container_of(pod_of(dag, task_id))["env"]
-    references = [
-        variable["valueFrom"]["secretKeyRef"]
-        for variable in environment
-        if "secretKeyRef" in variable.get("valueFrom", {})
-    ]
-    assert {reference["name"] for reference in references} == STEPS[task_id].secrets
-    by_reference = {variable["name"] for variable in environment if "valueFrom" in variable}
-    assert {"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"} <= by_reference
-    in_plain = {variable["name"]: variable["value"] for variable in environment if "value" in variable}
-    assert in_plain == STEPS[task_id].plain
-    required = {reference["name"] for reference in references if not reference.get("optional")}
-    databases = {name for name in STEPS[task_id].secrets if name.startswith("database-")}
-    assert required == databases, "the others may be absent"
+    container, step = container_of(pod_of(dag, task_id)), STEPS[task_id]
+    assert container["envFrom"] == [{"secretRef": {"name": step.database}}]
+    found = {variable["name"]: variable for variable in container.get("env", [])}
+    settings = {name: found.pop(name)["valueFrom"] for name in step.settings}
+    # Each may be absent.
+    assert settings == {
+        name: {"secretKeyRef": {"name": "settings", "key": name, "optional": True}} for name in step.settings
+    }
+    assert {name: variable["value"] for name, variable in found.items()} == step.plain
+
+
+@pytest.mark.parametrize("task_id", STEPS)
+def test_a_pod_says_its_way_out(dag: DAG, task_id: str) -> None:
+    assert pod_of(dag, task_id)["metadata"]["labels"].get("egress") == STEPS[task_id].egress
+
+
+def test_what_is_stored_is_announced_to_other_dags(dag: DAG) -> None:
+    assert {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets} == {
+        "fetch_and_store_data": ["rocket_launches"]
+    }
 
 
 def test_the_form_reaches_the_pods(dag: DAG) -> None:

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 def bare_pod(step: str, command: list[str] | None = None, **env: str) -> str:
     """Start a step's pod without Airflow, with what is different in its environment; return its name."""
-    spec = pods(step)[-1]["spec"]
+    newest = pods(step)[-1]
+    spec = newest["spec"]
     [container] = spec["containers"]
     container |= {"command": command} if command else {}
     kept = [variable for variable in container["env"] if variable["name"] not in env]
@@ -44,7 +45,8 @@ def bare_pod(step: str, command: list[str] | None = None, **env: str) -> str:
     del spec["nodeName"]
     body = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
     # The label opens the network policies.
-    metadata = {"generateName": "bare-", "namespace": TASKS, "labels": {"task_id": step}}
+    labels = {name: value for name, value in newest["metadata"]["labels"].items() if name == "egress"}
+    metadata = {"generateName": "bare-", "namespace": TASKS, "labels": labels}
     return kubectl("create", "-o", "name", "-f", "-", stdin=json.dumps(body | {"metadata": metadata})).strip()
 
 

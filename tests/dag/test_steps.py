@@ -1,0 +1,103 @@
+"""What holds for each step, whichever there are: a further one is found here, and what it lacks is named."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import BundleDagBag
+from kubernetes.client import ApiClient
+
+from deploy.images import references, steps
+from init_schema.schema import GRANTS
+
+ROOT = Path(__file__).parents[2]
+OWNER = "init_schema"  # its role owns the tables
+
+each_step = pytest.mark.parametrize("step", steps())
+
+
+@pytest.fixture
+def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The pods of all DAGs, as the Kubernetes API would have them."""
+    for variable, image in references().items():
+        monkeypatch.setenv(variable, image)
+    monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
+    found = []
+    for path in sorted((ROOT / "dags").glob("*.py")):
+        bag = BundleDagBag(path, bundle_path=path.parent)
+        assert bag.import_errors == {}
+        tasks = [task for dag in bag.dags.values() for task in dag.tasks]
+        found += [
+            ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True)) for task in tasks
+        ]
+    return found
+
+
+def settings() -> set[str]:
+    """Return the names in .env.example."""
+    return set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def egress_policies() -> list[dict[str, Any]]:
+    """Return the network policies of the steps' namespace that select a label `egress`."""
+    documents = [
+        document for path in (ROOT / "k8s").glob("*.yaml") for document in yaml.safe_load_all(path.read_text())
+    ]
+    documents += [item for document in documents for item in (document or {}).get("items") or []]
+    selected = [
+        document["spec"]["podSelector"].get("matchLabels", {})
+        for document in documents
+        if document and document["kind"] == "NetworkPolicy" and document["metadata"]["namespace"] == "rocket-launches"
+    ]
+    return [labels for labels in selected if "egress" in labels]
+
+
+def test_each_image_is_in_a_dag_exactly_once(pods: list[dict[str, Any]]) -> None:
+    used = Counter(pod["spec"]["containers"][0]["image"] for pod in pods)
+    assert used == {image: 1 for variable, image in references().items() if variable != "IMAGE_AIRFLOW"}
+
+
+def test_each_step_comes_to_the_database_as_itself(pods: list[dict[str, Any]]) -> None:
+    secrets = {
+        source["secretRef"]["name"] for pod in pods for source in pod["spec"]["containers"][0].get("envFrom") or []
+    }
+    assert secrets == {f"database-{step.replace('_', '-')}" for step in steps()}
+
+
+@each_step
+def test_a_steps_role_has_its_rights(step: str) -> None:
+    if step != OWNER:
+        statements = GRANTS[f"launch_{step}"]
+        assert statements
+        assert all(statement.endswith(f" TO launch_{step}") for statement in statements)
+
+
+def test_each_setting_can_be_set(pods: list[dict[str, Any]]) -> None:
+    used = {
+        variable["valueFrom"]["secretKeyRef"]["key"]
+        for pod in pods
+        for variable in pod["spec"]["containers"][0].get("env") or []
+        if "valueFrom" in variable
+    }
+    assert used
+    assert used <= settings()
+
+
+def test_each_way_out_has_a_policy_and_each_policy_a_pod(pods: list[dict[str, Any]]) -> None:
+    labels = {pod["metadata"]["labels"]["egress"] for pod in pods if "egress" in pod["metadata"]["labels"]}
+    assert labels
+    assert labels == {labels["egress"] for labels in egress_policies()}
+
+
+@each_step
+def test_a_steps_requirements_are_locked(step: str) -> None:
+    folder = ROOT / "tasks" / step
+    wanted = re.findall(r"^([\w.-]+)", (folder / "requirements.in").read_text(encoding="utf-8"), re.MULTILINE)
+    locked = (folder / "requirements.txt").read_text(encoding="utf-8")
+    assert wanted
+    for name in wanted:
+        assert re.search(rf"^{re.escape(name)}==\S+ \\$", locked, re.MULTILINE), name
+    assert f"-r tasks/{step}/requirements.in" in (ROOT / "requirements.in").read_text(encoding="utf-8")
