@@ -97,9 +97,9 @@ offline:  ## Build from packages what a container registry would give, where the
 .PHONY: lock
 lock: .venv/installed  ## Lock the requirements anew; UPGRADE=1 takes the newest versions
 	$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in -o requirements.txt
-	for task in init_schema fetch notify; do \
+	for file in tasks/*/requirements.in; do \
 	  $(BIN)/uv pip compile $(LOCK) --python-version 3.11 -c requirements.txt --no-emit-package greenlet \
-	    tasks/$$task/requirements.in -o tasks/$$task/requirements.txt || exit; \
+	    $$file -o $${file%.in}.txt || exit; \
 	done
 	$(BIN)/uv pip compile $(LOCK) --python-version 3.13 --no-deps dags/requirements.in -o dags/requirements.txt
 	$(BIN)/uv pip compile $(LOCK) --python-version 3.13 $(OFFLINE)/airflow/requirements.in -o $(OFFLINE)/airflow/requirements.txt

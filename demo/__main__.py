@@ -20,10 +20,10 @@ import requests
 
 from demo import message, pods, services
 from deploy.programs import Failed
-from deploy.settings import read_settings
+from deploy.settings import read_settings, steps_settings
 from standins.discord import Discord
 from standins.launch_library import LaunchLibrary
-from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
+from standins.postgres import ROLES, Postgres
 
 TABLE = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
 CHANGES = """
@@ -83,7 +83,8 @@ def main() -> int:
 def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     """Start what the steps need, and load the DAG."""
     library, discord = stack.enter_context(LaunchLibrary()), stack.enter_context(Discord())
-    chosen = services.choose(read_settings(), library, discord, replay=replay)
+    settings = read_settings()
+    chosen = services.choose(settings, library, discord, replay=replay)
     print(chosen.summary, flush=True)
     started = time.monotonic()
     postgres = stack.enter_context(Postgres())
@@ -91,26 +92,20 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     print(f"PostgreSQL has started ({ready - started:.1f} s).", flush=True)
     dag = pods.load_dag(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-airflow-")))
     print(f"Airflow has loaded the DAG {dag.dag_id} ({time.monotonic() - ready:.1f} s).", flush=True)
+    settings |= {
+        "LAUNCH_LIBRARY_URL": chosen.upcoming_url,
+        "LAUNCH_LIBRARY_TOKEN": chosen.token,
+        "DISCORD_WEBHOOK_URL": chosen.webhook_url,
+        # Never the one of .env: a demo that runs must not hide that the deployment does not.
+        "HEARTBEAT_URL": "",
+    }
     namespace = pods.Namespace(
         secrets={
-            "database-init-schema": database_secret(postgres, OWNER),
-            "database-fetch": database_secret(postgres, FETCH),
-            "database-notify": database_secret(postgres, NOTIFY),
-            "launch-library": {"token": chosen.token} if chosen.token else {},
-            "discord": {"webhook-url": chosen.webhook_url},
-            # Never the one of .env: a demo that runs must not hide that the deployment does not.
-            "heartbeat": {"url": ""},
+            "settings": steps_settings(settings),
+            **{f"database-{step.replace('_', '-')}": postgres.env(role) for step, role in ROLES.items()},
         },
-        config_maps={"launch-library": {"url": chosen.upcoming_url}},
     )
     return Stage(dag, namespace, postgres, library, discord, chosen)
-
-
-def database_secret(postgres: Postgres, role: str) -> dict[str, str]:
-    """Return a role's Secret, with the keys that CloudNativePG uses."""
-    keys = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "username": "PGUSER", "password": "PGPASSWORD"}
-    variables = postgres.env(role)
-    return {key: variables[variable] for key, variable in keys.items()}
 
 
 def show(stage: Stage) -> int:

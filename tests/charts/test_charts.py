@@ -15,7 +15,7 @@ import pytest
 
 from deploy import charts, manifests, settings
 from deploy.charts import RELEASES, locked_charts
-from deploy.images import STATSD_EXPORTER
+from deploy.images import STATSD_EXPORTER, steps
 from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, TASKS, Failed
 from tests.charts.manifests import (
     CHARTS,
@@ -108,7 +108,7 @@ def test_the_values_follow_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "kubectl", lambda *_, **__: json.dumps({"data": data}))
     monkeypatch.setattr(charts, "settings", lambda: {"POSTGRES_USER": "probe", "POSTGRES_DB": "orbit"})
     owned = {"owner": "rocket", "database": "launches"}
-    assert charts.values_of("postgres", IMAGES) == {"cluster": {"initdb": owned}}
+    assert charts.values_of("postgres", IMAGES)["cluster"]["initdb"] == owned
     assert charts.values_of("airflow", IMAGES)["imagePullSecrets"] == [{"name": "registry"}]
 
 
@@ -307,7 +307,7 @@ def test_every_container_was_seen() -> None:
         "airflow with monitoring": 12,
         "k8s": 1,
         "k8s in production": 2,
-        "dag": 3,
+        "dag": len(steps()),
     }
 
 
@@ -391,6 +391,49 @@ def test_the_owner_of_what_is_there_cannot_be_renamed(monkeypatch: pytest.Monkey
         settings.write_secrets({"POSTGRES_USER": "probe"})
 
 
+def test_a_key_that_is_no_longer_written_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`kubectl apply --server-side` alone leaves it in the Secret, and so in the environment of the pods."""
+    done = []
+
+    def kubectl(*command: str, **_: object) -> str:
+        done.append(command)
+        return json.dumps({"data": {"PGHOST": "", "host": "", "password": ""}}) if command[0] == "get" else ""
+
+    monkeypatch.setattr(settings, "kubectl", kubectl)
+    settings.write_secret(TASKS, "database-fetch", {"PGHOST": "postgres"})
+    assert [command[0] for command in done] == ["apply", "get", "patch"]
+    assert done[-1][:5] == ("patch", "secret", "database-fetch", "-n", TASKS)
+    assert json.loads(done[-1][-1]) == {"data": {"host": None, "password": None}}
+
+
+def test_the_steps_settings_are_those_that_a_pod_asks_for(written: list[Document]) -> None:
+    """A line of .env.example is the deployment's own or in this Secret; the environment of a shell is not."""
+    (document,) = (document for document in written if document["metadata"]["name"] == "settings")
+    assert document["metadata"]["namespace"] == TASKS
+    assert document["stringData"].keys() == {key for _, _, name, key in asked_for("dag") if name == "settings"}
+    assert set(document["stringData"].values()) == {""}  # which a step takes for "not set"
+
+
+def test_each_step_but_the_tables_owner_has_a_role() -> None:
+    (cluster,) = of_kind("postgres", "Cluster").values()
+    roles = {role["name"]: role["passwordSecret"]["name"] for role in cluster["spec"]["managed"]["roles"]}
+    others = set(steps()) - {"init_schema"}
+    assert roles == {"airflow": "database-airflow"} | {f"launch_{step}": f"database-{dashed(step)}" for step in others}
+    assert roles["launch_fetch"] == "database-fetch"
+
+
+def test_the_owner_of_the_tables_is_another_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    for taken in ("postgres", "airflow", *(f"launch_{step}" for step in set(steps()) - {"init_schema"})):
+        monkeypatch.setenv("POSTGRES_USER", taken)
+        with pytest.raises(Failed, match="POSTGRES_USER must be a role of its own"):
+            settings.check_settings()
+
+
+def dashed(step: str) -> str:
+    """Return a step's name as Kubernetes takes it."""
+    return step.replace("_", "-")
+
+
 def keys(namespace: str, document: Document) -> Iterator[tuple[str, str, str, str]]:
     """Yield the keys of a Secret or a ConfigMap: namespace, kind, name, key."""
     for key in (document.get("data") or {}) | (document.get("stringData") or {}):
@@ -457,11 +500,11 @@ def test_the_documents_list_every_secret(written: list[Document]) -> None:
     listed = {
         (namespace, "Secret", name, key)
         for namespace, names, listed_keys in rows
-        for name in re.findall(r"`([^`]+)`", names)
+        for step in steps()
+        for name in re.findall(r"`([^`]+)`", names.replace("STEP", dashed(step)))
         for key in re.findall(r"`([^`]+)`", listed_keys)
     }
-    assert listed == {key for key in there if key[1] == "Secret"}
-    assert [key[2:] for key in there if key[1] == "ConfigMap"] == [("launch-library", "url")]
+    assert listed == there
 
 
 def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
@@ -473,12 +516,12 @@ def test_a_roles_new_password_takes_effect(written: list[Document]) -> None:
         if document["metadata"]["namespace"] == AIRFLOW
         and document["metadata"].get("labels", {}).get("cnpg.io/reload") == "true"
     }
-    assert watched == asked == {f"database-{name}" for name in ("init-schema", "fetch", "notify", "airflow")}
+    assert watched == asked == {"database-airflow", *(f"database-{dashed(step)}" for step in steps())}
 
 
 def test_the_databases_secrets_lead_to_postgresql(written: list[Document]) -> None:
     (cluster,) = of_kind("postgres", "Cluster")
-    hosts = {document["stringData"]["host"] for document in written if "host" in document.get("stringData", {})}
+    hosts = {document["stringData"].get(key) for document in written for key in ("host", "PGHOST")} - {None}
     assert hosts == {"postgres-rw.airflow.svc"} == {f"{cluster}-rw.{AIRFLOW}.svc"}
     (uri,) = (document["stringData"]["connection"] for document in written if "airflow-metadata" in str(document))
     assert re.fullmatch(r"postgresql://airflow:[^@:/?]+@postgres-rw\.airflow\.svc:5432/airflow", uri)

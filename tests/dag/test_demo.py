@@ -30,19 +30,19 @@ def secret(variable: str, name: str, key: str, *, optional: bool = False) -> k8s
     return k8s.V1EnvVar(name=variable, value_from=k8s.V1EnvVarSource(secret_key_ref=selector))
 
 
-def setting(variable: str, name: str, key: str) -> k8s.V1EnvVar:
-    selector = k8s.V1ConfigMapKeySelector(name=name, key=key, optional=True)
-    return k8s.V1EnvVar(name=variable, value_from=k8s.V1EnvVarSource(config_map_key_ref=selector))
+def every_key(name: str) -> k8s.V1EnvFromSource:
+    return k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name))
 
 
-def container(*variables: k8s.V1EnvVar) -> k8s.V1Container:
-    return k8s.V1Container(name="base", image="example/step:1", env=list(variables))
+def container(*variables: k8s.V1EnvVar, env_from: k8s.V1EnvFromSource | None = None) -> k8s.V1Container:
+    sources = [env_from] if env_from else None
+    return k8s.V1Container(name="base", image="example/step:1", env=list(variables), env_from=sources)
 
 
 @pytest.fixture
 def namespace() -> pods.Namespace:
     return pods.Namespace(
-        secrets={"database": {"password": "s3cret", "host": "127.0.0.1"}}, config_maps={"library": {"url": "http://x/"}}
+        secrets={"database": {"PGPASSWORD": "s3cret", "PGHOST": "127.0.0.1"}, "settings": {"URL": "http://x/"}}
     )
 
 
@@ -53,13 +53,15 @@ def test_a_container_gets_what_its_references_lead_to(namespace: pods.Namespace)
     namespace.environment = {"NOW": "2025-05-03T19:15:02+00:00"}
     found = pods.environment(
         container(
-            secret("PGPASSWORD", "database", "password"),
-            setting("URL", "library", "url"),
+            secret("URL", "settings", "URL"),
             k8s.V1EnvVar(name="PAGES", value="all"),
+            k8s.V1EnvVar(name="PGHOST", value="another"),  # comes before the Secret's
+            env_from=every_key("database"),
         ),
         namespace,
     )
     assert found == {
+        "PGHOST": "another",
         "PGPASSWORD": "s3cret",
         "URL": "http://x/",
         "PAGES": "all",
@@ -71,7 +73,6 @@ def test_an_optional_reference_that_leads_nowhere_is_left_out(namespace: pods.Na
     variables = [
         secret("NO_SECRET", "discord", "webhook-url", optional=True),
         secret("NO_KEY", "database", "token", optional=True),
-        setting("NO_SETTING", "library", "pages"),
     ]
     assert pods.environment(container(*variables), namespace) == {}
 
@@ -82,10 +83,18 @@ def test_a_required_reference_that_leads_nowhere_is_an_error(namespace: pods.Nam
         pods.environment(container(secret("VARIABLE", name, key)), namespace)
 
 
+def test_a_whole_secret_that_is_not_there_is_an_error(namespace: pods.Namespace) -> None:
+    with pytest.raises(pods.PodError, match='secret "database-fetch" not found'):
+        pods.environment(container(env_from=every_key("database-fetch")), namespace)
+
+
 def test_a_reference_that_the_demo_does_not_know_is_an_error(namespace: pods.Namespace) -> None:
     source = k8s.V1EnvVarSource(field_ref=k8s.V1ObjectFieldSelector(field_path="status.podIP"))
     with pytest.raises(pods.PodError, match="POD_IP"):
         pods.environment(container(k8s.V1EnvVar(name="POD_IP", value_from=source)), namespace)
+    config_map = k8s.V1EnvFromSource(config_map_ref=k8s.V1ConfigMapEnvSource(name="library"))
+    with pytest.raises(pods.PodError, match="Secrets only"):
+        pods.environment(container(env_from=config_map), namespace)
 
 
 # The scheduler's part, with two steps made of a line of Python each.
@@ -138,7 +147,7 @@ def test_a_step_gets_its_own_environment_and_nothing_of_ours(
 ) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     code = "import os, sys; print(sorted(set(os.environ) - {'LC_CTYPE', '__CF_USER_TEXT_ENCODING'}), *sys.argv[1:])"
-    variables = [secret("PGHOST", "database", "host"), k8s.V1EnvVar(name="WORD", value="{{ params.word }}")]
+    variables = [secret("PGHOST", "database", "PGHOST"), k8s.V1EnvVar(name="WORD", value="{{ params.word }}")]
     dag = make_dag(tasks, code, env_vars=variables, arguments=["{{ params.word }}"])
     for word in ("hello", "bye"):  # what is rendered for one run must not be there in the next
         dag.params["word"] = word

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from deploy.images import steps
 from standins.discord import Discord
 from standins.launch_library import LaunchLibrary
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Database
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("fetch", "init_schema", "notify")
+TASKS = steps()
 BASE = "python:3.13-slim-trixie"
 # What the DAG's pods are confined to; the user is the image's own.
 CONFINED = ["--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "host"]

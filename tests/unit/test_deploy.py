@@ -18,7 +18,7 @@ from deploy import __main__ as command_line
 from deploy import charts, kind
 from deploy.charts import RELEASES, Release, wanted
 from deploy.images import STAND_IN_IMAGE
-from deploy.programs import CONTEXT, Failed, phase, run
+from deploy.programs import CONTEXT, TASKS, Failed, phase, run
 from tests.conftest import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -205,9 +205,14 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
     assert phases == ["secrets", "operator", "database", "airflow", "first run"]
     shown = [line.rpartition(" | ")[2] for line in re.findall(r"^  \$ (.*)", output, re.MULTILINE)]
     looks_up = re.compile(" (get|get-contexts|list|create) ")  # the last prints what is then applied
-    secrets = f"kubectl --context {CONTEXT} apply --server-side --force-conflicts -f -"
-    expected = [line for line in said.read_text().splitlines() if not looks_up.search(line) and line != secrets]
-    assert "python3 -m deploy secrets" in shown  # which writes those
+    kubectl = f"kubectl --context {CONTEXT}"
+    removed = "secret/discord secret/heartbeat secret/launch-library configmap/launch-library"
+    secrets = (
+        f"{kubectl} apply --server-side --force-conflicts -f -",
+        f"{kubectl} delete {removed} -n {TASKS} --ignore-not-found",
+    )
+    expected = [line for line in said.read_text().splitlines() if not looks_up.search(line) and line not in secrets]
+    assert "python3 -m deploy secrets" in shown  # which does that
     assert [" ".join(shlex.split(line)) for line in shown if not line.startswith("python3")] == expected
     assert len([line for line in expected if line.startswith("helm")]) == len(RELEASES)
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from deploy.images import steps
 from tests.conftest import ROOT
 
 
@@ -13,9 +14,15 @@ def pins(folder: str) -> set[tuple[str, str]]:
     return set(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("task", ["init_schema", "fetch", "notify"])
+@pytest.mark.parametrize("task", steps())
 def test_a_task_is_tested_with_what_its_image_has(task: str) -> None:
     assert pins(f"tasks/{task}") - pins(".") == set()
+
+
+def test_every_task_is_installed_here() -> None:
+    """pip knows no pattern, so that requirements.in at the root has a line for each."""
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if line[:3] == "-r "} == {f"-r tasks/{step}/requirements.in" for step in steps()}
 
 
 @pytest.mark.parametrize("folder", [".", "k8s/offline/airflow"])
