@@ -96,7 +96,7 @@ offline:  ## Build from packages what a container registry would give, where the
 # Without greenlet, which is there for SQLAlchemy's asyncio alone and is 3 MB.
 .PHONY: lock
 lock: .venv/installed  ## Lock the requirements anew; UPGRADE=1 takes the newest versions
-	$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in tasks/*/requirements.in -o requirements.txt
 	for file in tasks/*/requirements.in; do \
 	  $(BIN)/uv pip compile $(LOCK) --python-version 3.11 -c requirements.txt --no-emit-package greenlet \
 	    $$file -o $${file%.in}.txt || exit; \

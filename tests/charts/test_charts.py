@@ -591,8 +591,8 @@ def test_finished_pods_are_deleted_long_before_the_quota_is_full() -> None:
     assert options[options.index("--namespace") + 1] == TASKS
     hours_kept = int(options[options.index("--min-completed-minutes") + 1]) / 60
     assert hours_kept >= 24
-    dag_file = (ROOT / "dags" / "download_rocket_launches.py").read_text(encoding="utf-8")
-    tries = 1 + int(re.findall(r'"retries": (\d+),', dag_file)[0])
+    pod_defaults = (ROOT / "dags" / "steps.py").read_text(encoding="utf-8")
+    tries = 1 + int(re.findall(r'"retries": (\d+),', pod_defaults)[0])
     pods = 6 * (hours_kept + 1) * len(documents("dag")) * tries
     assert pods <= int(read("k8s/quota.yaml")["spec"]["hard"]["count/pods"])
 

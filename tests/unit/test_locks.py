@@ -19,12 +19,6 @@ def test_a_task_is_tested_with_what_its_image_has(task: str) -> None:
     assert pins(f"tasks/{task}") - pins(".") == set()
 
 
-def test_every_task_is_installed_here() -> None:
-    """pip knows no pattern, so that requirements.in at the root has a line for each."""
-    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
-    assert {line for line in lines if line[:3] == "-r "} == {f"-r tasks/{step}/requirements.in" for step in steps()}
-
-
 @pytest.mark.parametrize("folder", [".", "k8s/offline/airflow"])
 def test_a_lock_is_for_every_system(folder: str) -> None:
     text = (ROOT / folder / "requirements.txt").read_text(encoding="utf-8")
