@@ -36,7 +36,7 @@ IMAGE_REGISTRY = f"{REGISTRY}/team"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # PATH
+def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001  # PATH
     """Make a registry that wants a login, and a cluster; forget both afterwards."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "htpasswd").write_text(HTPASSWD + "\n", encoding="utf-8")
@@ -52,7 +52,7 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
         patch.setenv("DOCKER_CONFIG", str(folder))
         patch.setenv("KUBE_CONTEXT", CONTEXT)
-        patch.setattr(programs, "CONTEXT", CONTEXT)
+        patch.setattr("deploy.programs.CONTEXT", CONTEXT)
         try:
             config = KIND.replace("IMAGE", node_image[0])
             run("kind", "create", "cluster", "--name", ELSEWHERE, "--config", "-", "--wait", "120s", stdin=config)
