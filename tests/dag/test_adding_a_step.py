@@ -97,7 +97,7 @@ def failures(copy: Path, only: str = "") -> set[str]:
     """Return which tests of the DAG and of the steps fail, of all or of those of a name."""
     tests = ("tests/dag/test_dag.py", "tests/dag/test_steps.py")
     said = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", only).stdout
-    assert re.search(r"\d+ (passed|failed)", said), said
+    assert re.search(r"\d+ (passed|failed|error)", said), said
     return set(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", said, re.MULTILINE))
 
 
