@@ -45,7 +45,7 @@ format: .venv/installed  ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 
 .PHONY: images
-images:  ## Build the three task images, those that are not there yet
+images:  ## Build the images of the steps, those that are not there yet
 	@$(PYTHON) -m deploy images build tasks
 
 # The deployment. It needs no virtual environment: Python, docker, kind, helm and kubectl are enough.

@@ -1,8 +1,8 @@
 """Upcoming rocket launches, from the Launch Library into PostgreSQL and out to Discord.
 
-Each step is its own container image and runs as a pod. This file says what runs, in what order and with which
-limits, and does no work itself. `SCHEDULE` in Airflow's environment is a cron expression or preset such as `@hourly`;
-unset or empty, the DAG runs only when triggered.
+Each step is its own container image and runs as a pod. This file says what runs and in what order; what every step's
+pod is, with its limits and retries, is in steps.py. `SCHEDULE` in Airflow's environment is a cron expression or preset
+such as `@hourly`; unset or empty, the DAG runs only when triggered.
 """
 
 import os

@@ -89,7 +89,7 @@ def deploy(_arguments: argparse.Namespace) -> None:
 def down(_arguments: argparse.Namespace) -> None:
     """Delete our kind cluster and all that is in it."""
     if CONTEXT != KIND:
-        raise Failed("make down deletes its own kind cluster only; README.md says how to uninstall from another.")
+        raise Failed("make down deletes its own kind cluster only: docs/operating.md says how to uninstall elsewhere.")
     run("kind", "delete", "cluster", "--name", CLUSTER, show=True)
     if not run("docker", "ps", "-aq", "--filter", "network=kind"):
         run("docker", "network", "rm", "kind", check=False, show=True)

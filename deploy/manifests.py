@@ -11,7 +11,8 @@ STAND_INS = "standins"  # the folder whose files run in the stand-ins' pods
 
 def apply_manifests(chosen: dict[str, str]) -> None:
     """Apply what the charts do not bring; in the policy `web`, except what EGRESS_EXCEPT names."""
-    kubectl("apply", "-k", "k8s", show=True)
+    # Server-side: Kubernetes makes each namespace's account `default`, too, and who came second would fail.
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", "k8s", show=True)
     if networks := egress_except(chosen):
         blocks = [
             {"ipBlock": {"cidr": cidr, "except": [str(network) for network in networks if network.version == version]}}
