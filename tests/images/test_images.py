@@ -114,13 +114,8 @@ def fake_docker(tmp_path: Path) -> Callable[[str], str]:
 
 def test_references_are_lines_for_an_environment_file(fake_docker: Callable[[str], str]) -> None:
     printed = run_images(ROOT, PATH=fake_docker("exit 1")).stdout  # they need no Docker
-    assert re.fullmatch(
-        r"IMAGE_FETCH=rocket-launches/fetch:[0-9a-f]{12}\n"
-        r"IMAGE_INIT_SCHEMA=rocket-launches/init-schema:[0-9a-f]{12}\n"
-        r"IMAGE_NOTIFY=rocket-launches/notify:[0-9a-f]{12}\n"
-        r"IMAGE_AIRFLOW=rocket-launches/airflow:[0-9a-f]{12}\n",
-        printed,
-    )
+    lines = [rf"IMAGE_{task.upper()}=rocket-launches/{task.replace('_', '-')}:[0-9a-f]{{12}}\n" for task in TASKS]
+    assert re.fullmatch("".join([*lines, r"IMAGE_AIRFLOW=rocket-launches/airflow:[0-9a-f]{12}\n"]), printed)
 
 
 def test_the_same_files_have_the_same_tags_everywhere(copy: Path) -> None:
