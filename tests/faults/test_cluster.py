@@ -40,7 +40,7 @@ def bare_pod(step: str, command: list[str] | None = None, **env: str) -> str:
     spec = newest["spec"]
     [container] = spec["containers"]
     container |= {"command": command} if command else {}
-    kept = [variable for variable in container["env"] if variable["name"] not in env]
+    kept = [variable for variable in container.get("env", []) if variable["name"] not in env]
     container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
     del spec["nodeName"]
     body = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
