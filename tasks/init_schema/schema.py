@@ -22,11 +22,14 @@ GRANTS = {
         # UPDATE of every column: LOCK TABLE asks for it.
         "GRANT SELECT, INSERT, UPDATE ON rocket_launches TO launch_fetch",
         "GRANT SELECT, INSERT ON launch_changes, fetches TO launch_fetch",
+        # Which launches a message shows: those it follows to their end.
+        "GRANT SELECT (launch_id, message_id) ON notifications TO launch_fetch",
     ),
     "launch_notify": (
-        "GRANT SELECT ON rocket_launches TO launch_notify",
+        "GRANT SELECT ON rocket_launches, launch_changes TO launch_notify",
         "GRANT SELECT, INSERT ON notifications TO launch_notify",
-        "GRANT UPDATE (message_id, facts, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
+        "GRANT UPDATE (channel, attempt, net, facts) ON notifications TO launch_notify",
+        "GRANT UPDATE (message_id, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
     ),
     # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
     "cnpg_metrics_exporter": (

@@ -27,13 +27,23 @@ RIGHTS = {
         # The whole table's UPDATE, as LOCK TABLE is not content with columns.
         *(f"{right} ON rocket_launches" for right in ("SELECT", "INSERT", "UPDATE")),
         *(f"{right} ON {table}" for right in ("SELECT", "INSERT") for table in ("launch_changes", "fetches")),
+        *(f"SELECT ON notifications.{column}" for column in ("launch_id", "message_id")),
     },
     NOTIFY: {
-        "SELECT ON rocket_launches",
+        *(f"SELECT ON {table}" for table in ("rocket_launches", "launch_changes")),
         *(f"{right} ON notifications" for right in ("SELECT", "INSERT")),
         *(
             f"UPDATE ON notifications.{column}"
-            for column in ("message_id", "facts", "attempted_at", "posted_at", "edited_at")
+            for column in (
+                "channel",
+                "attempt",
+                "net",
+                "message_id",
+                "facts",
+                "attempted_at",
+                "posted_at",
+                "edited_at",
+            )
         ),
     },
 }
@@ -150,8 +160,14 @@ def test_postgresql_refuses_each_role_whatever_is_not_granted(shared_database: D
         FROM information_schema.columns WHERE table_schema = 'public'
     """)
     tried = table_rights() | {f"UPDATE ON {column}": statement for column, statement in columns}
+    tried |= {f"SELECT ON {column}": "SELECT {1} FROM {0}".format(*column.split(".")) for column, _ in columns}
     granted = {right for right, statement in tried.items() if refusal(shared_database, step, statement) != "42501"}
-    whole = {f"UPDATE ON {column}" for column, _ in columns if f"UPDATE ON {column.partition('.')[0]}" in RIGHTS[role]}
+    whole = {
+        f"{right} ON {column}"
+        for right in ("SELECT", "UPDATE")
+        for column, _ in columns
+        if f"{right} ON {column.partition('.')[0]}" in RIGHTS[role]
+    }
     assert granted == RIGHTS[role] - {"UPDATE ON rocket_launches"} | whole
 
 
