@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from notify.message import PRECISE, STATUSES, build
+from notify.message import PRECISE, STATUSES, announced
 from notify.store import Launch
 from standins.discord import find_problems
 
@@ -73,15 +73,12 @@ def launch(**values: Any) -> Launch:  # noqa: ANN401  # a column's type each
         "status": "Go",
         "image_url": "https://example.org/i.png",
         "details": {},
-        "facts": {},
-        "message_id": None,
-        "attempted_at": None,
     }
     return Launch(**row | values)
 
 
 def embed(**values: Any) -> dict[str, Any]:  # noqa: ANN401  # the same
-    body = build(launch(**values))
+    body = announced(launch(**values))
     assert body["allowed_mentions"] == {"parse": []}
     (only,) = body["embeds"]
     assert isinstance(only, dict)
@@ -143,9 +140,13 @@ def test_without_an_image_nobody_is_credited() -> None:
     assert "Agency" not in told["footer"]["text"]
 
 
-@pytest.mark.parametrize("precision", [*PRECISE, None])
+@pytest.mark.parametrize("precision", ["second", "minute", None])
 def test_a_precise_time_is_shown_in_the_readers_own_zone_with_a_countdown(precision: str | None) -> None:
     assert fields(net_precision=precision)["When"] == "<t:1795504089:F>\n<t:1795504089:R>"
+
+
+def test_a_time_known_to_the_hour_says_so() -> None:
+    assert fields(net_precision="hour")["When"] == "About <t:1795504089:F>, known to the hour\n<t:1795504089:R>"
 
 
 @pytest.mark.parametrize(
@@ -157,11 +158,11 @@ def test_a_precise_time_is_shown_in_the_readers_own_zone_with_a_countdown(precis
         ("week", datetime(2026, 11, 29, tzinfo=UTC), "Week of 23 November 2026"),
         ("week", datetime(2027, 1, 1, tzinfo=UTC), "Week of 28 December 2026"),
         ("month", MIDNIGHT, "December 2026"),
-        ("quarter", MIDNIGHT, "Quarter 4 of 2026"),
-        ("quarter", datetime(2026, 3, 31, tzinfo=UTC), "Quarter 1 of 2026"),
-        ("quarter", datetime(2026, 6, 30, tzinfo=UTC), "Quarter 2 of 2026"),
-        ("half", datetime(2026, 6, 30, tzinfo=UTC), "First half of 2026"),
-        ("half", MIDNIGHT, "Second half of 2026"),
+        ("quarter 4", MIDNIGHT, "Quarter 4 of 2026"),
+        ("quarter 1", datetime(2026, 3, 31, tzinfo=UTC), "Quarter 1 of 2026"),
+        ("quarter 2", datetime(2026, 6, 30, tzinfo=UTC), "Quarter 2 of 2026"),
+        ("half 1", datetime(2026, 6, 30, tzinfo=UTC), "First half of 2026"),
+        ("half 2", MIDNIGHT, "Second half of 2026"),
         ("year", MIDNIGHT, "2026"),
         ("decade", MIDNIGHT, "2026 (decade)"),
         ("*x*", MIDNIGHT, r"2026 (\*x\*)"),
@@ -337,12 +338,19 @@ def test_everything_at_its_longest_is_no_more_than_discord_takes() -> None:
         "launch_service_provider": {"name": long},
         "pad": {"name": long, "location": {"name": long}, "map_url": link},
         "mission": {"name": long, "type": long, "orbit": {"name": long}, "description": long},
-        "vid_urls": [{"url": link}],
+        "vid_urls": [{"url": link + "1", "type": {"name": long}}, {"url": link, "type": {"name": "Official" + long}}],
         "image": {"credit": long},
+        "probability": 100,
+        "weather_concerns": long,
+        "updates": [{"comment": long}],
+        "failreason": long,
     }
-    body = build(launch(name=long, status=long, net_precision=long, image_url=link, details=details))
-    assert_within_limits(body)
-    assert len(body["embeds"][0]["fields"]) == 7
+    for status, number in ((long, 9), ("Failure", 10)):
+        for precision in (long, "hour"):
+            one = launch(name=long, status=status, net_precision=precision, image_url=link, details=details)
+            body = announced(one, 1000)
+            assert_within_limits(body)
+            assert len(body["embeds"][0]["fields"]) == number
 
 
 # Links
@@ -401,9 +409,9 @@ def test_an_address_that_grows_by_escaping_keeps_the_limit(letter: str) -> None:
     url = "https://example.org/" + 450 * letter
     pad = {"name": "Pad", "latitude": 400 * letter, "longitude": "1"}
     assert_within_limits(
-        build(launch(image_url=url, details={"pad": pad | {"map_url": url}, "vid_urls": [{"url": url}]}))
+        announced(launch(image_url=url, details={"pad": pad | {"map_url": url}, "vid_urls": [{"url": url}]}))
     )
-    assert_within_limits(build(launch(details={"pad": pad})))
+    assert_within_limits(announced(launch(details={"pad": pad})))
 
 
 # Anything
@@ -481,7 +489,9 @@ LAUNCHES = st.builds(
     launch,
     name=STRINGS,
     net=st.none() | st.datetimes(timezones=st.just(UTC)),
-    net_precision=st.none() | st.sampled_from(["second", "day", "week", "month", "quarter", "half", "year"]) | STRINGS,
+    net_precision=st.none()
+    | st.sampled_from(["second", "day", "week", "month", "quarter 1", "half 2", "year"])
+    | STRINGS,
     status=st.none() | st.sampled_from(sorted(STATUSES)) | STRINGS,
     image_url=st.none() | STRINGS,
     details=ANY_DETAILS,
@@ -493,15 +503,15 @@ LINK = re.compile(r"\[((?:\\[^0-9A-Za-z\s]|[^][\\])*)\]\((https?://[^][()<>\s\\]
 @given(LAUNCHES)
 @example(launch(name=10_000 * "\\", status=10_000 * "🚀", net_precision=10_000 * "*"))
 @example(launch(net=datetime.min.replace(tzinfo=UTC), net_precision="week"))
-@example(launch(net=datetime.max.replace(tzinfo=UTC), net_precision="quarter"))
+@example(launch(net=datetime.max.replace(tzinfo=UTC), net_precision="quarter 4"))
 @example(launch(details={"pad": {"name": 1e400, "latitude": -0.0, "longitude": float("nan")}}))
 def test_any_launch_makes_a_message_that_discord_takes(any_launch: Launch) -> None:
-    assert_within_limits(build(any_launch))
+    assert_within_limits(announced(any_launch))
 
 
 @given(LAUNCHES)
 def test_no_launch_makes_a_message_that_does_more_than_show(any_launch: Launch) -> None:
-    (told,) = build(any_launch)["embeds"]
+    (told,) = announced(any_launch)["embeds"]
     assert_harmless(told["title"])
     assert_harmless(told.get("description", ""))
     assert told["footer"]["text"].isprintable()  # Discord formats nothing in a footer
@@ -510,5 +520,5 @@ def test_no_launch_makes_a_message_that_does_more_than_show(any_launch: Launch) 
         if field["name"] in ("Pad", "Webcast") and (link := LINK.fullmatch(value)):
             value = link[1]
         if field["name"] == "When":
-            value = re.sub(r"^<t:-?\d+:F>\n<t:-?\d+:R>$|^\d+( \((?=.*\)$))?", "", value)
+            value = re.sub(r"^(About )?<t:-?\d+:F>(, known to the hour)?\n<t:-?\d+:R>$|^\d+( \((?=.*\)$))?", "", value)
         assert_harmless(value)

@@ -55,7 +55,8 @@ class Watched(Discord):
         return sum(request.method == method for request in self.requests)
 
     def titles(self) -> list[str]:
-        return [message.body["embeds"][0]["title"] for message in self.messages]
+        """Return the titles of the announcements, which no other kind of message has."""
+        return [title for message in self.messages if (title := message.body["embeds"][0].get("title"))]
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_change_edits_the_message_that_is_there(
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("details", '{"pad": {"name": "elsewhere"}}'), ("last_updated", NOW), ("last_seen_at", LATER), ("net", SOON)],
+    [("details", '{"hashtag": "elsewhere"}'), ("last_updated", NOW), ("last_seen_at", LATER), ("net", SOON)],
 )
 def test_any_other_change_touches_nothing(database: Database, discord: Watched, column: str, value: str) -> None:
     add(database, "soon", SOON)
@@ -103,6 +103,7 @@ def test_what_becomes_of_a_launch_is_told_though_no_page_has_it_any_more(databas
     assert run(database, discord.webhook_url, NOW="2026-11-25T12:30:00Z").code == 0
     assert "Launch successful" in json.dumps(discord.messages[0].body)
     assert discord.titles() == ["soon", "late"]
+    assert [message.body.get("content") for message in discord.messages] == [None, "soon was successful", None]
 
 
 def test_two_at_once_post_one_message(database: Database, discord: Watched) -> None:
@@ -130,13 +131,13 @@ def test_messages_go_to_the_thread(database: Database, discord: Watched) -> None
 def test_another_webhook_is_another_channel(database: Database, discord: Watched) -> None:
     add(database, "soon", SOON)
     database.query(
-        "INSERT INTO notifications (launch_id, webhook_id, message_id, facts, posted_at) "
-        "VALUES ('soon', '9', 'elsewhere', '{}', now())"
+        "INSERT INTO notifications (launch_id, channel, kind, attempt, message_id, facts, posted_at) "
+        "VALUES ('soon', '9', 'announced', 0, 'elsewhere', '{}', now())"
     )
     assert run(database, discord.webhook_url).last == "INFO Messages: 1 posted, 0 edited"
     assert [request.method for request in discord.requests] == ["POST"]
     # The message in the other channel is remembered: whoever goes back to it does not announce the launch again.
-    assert database.query("SELECT webhook_id, message_id FROM notifications ORDER BY id") == [
+    assert database.query("SELECT channel, message_id FROM notifications ORDER BY id") == [
         ("9", "elsewhere"),
         (WEBHOOK_ID, discord.messages[0].id),
     ]

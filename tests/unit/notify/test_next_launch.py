@@ -5,6 +5,8 @@ from datetime import datetime
 
 import pytest
 
+from notify import channels
+from notify.plan import plan
 from notify.store import Store
 from standins.discord import WEBHOOK_ID
 from step import connect
@@ -37,7 +39,7 @@ NEXT: dict[str, Case] = {
         "real",
     ),
     "a real time at the year's end beats month, quarter, half and year": (
-        [(name, YEAR, name) for name in ("month", "quarter", "half", "year")] + [("real", "2026-12-31T23:59:59Z")],
+        [(name, YEAR, name) for name in ("month", "quarter 4", "half 2", "year")] + [("real", "2026-12-31T23:59:59Z")],
         "real",
     ),
     "a month beats a real time after it": ([("month", MONTH, "month"), ("real", "2026-12-01T00:00:01Z")], "month"),
@@ -67,8 +69,8 @@ NEXT: dict[str, Case] = {
         [("year", "2026-01-01T00:00:00Z", "year"), ("next year", "2027-01-01T00:00:01Z")],
         "year",
     ),
-    "the first half is over": ([("half", "2026-06-30T00:00:00Z", "half"), ("soon", SOON)], "soon"),
-    "the third quarter is over": ([("quarter", "2026-09-30T00:00:00Z", "quarter"), ("soon", SOON)], "soon"),
+    "the first half is over": ([("half", "2026-06-30T00:00:00Z", "half 1"), ("soon", SOON)], "soon"),
+    "the third quarter is over": ([("quarter", "2026-09-30T00:00:00Z", "quarter 3"), ("soon", SOON)], "soon"),
     "last month is over": ([("month", "2026-10-31T00:00:00Z", "month"), ("soon", SOON)], "soon"),
     "last year is over": ([("year", "2025-12-31T00:00:00Z", "year"), ("soon", SOON)], "soon"),
     "an unknown precision is at least this year": ([("decade", YEAR, "decade"), ("soon", SOON)], "soon"),
@@ -104,6 +106,8 @@ def test_which_launch_is_next(
         add(database, launch_id, net, **dict(zip(("net_precision", "status", "last_seen_at"), more, strict=False)))
     for variable, value in database.env("notify").items():
         monkeypatch.setenv(variable, value)
+    rules, chosen = channels.read({"DISCORD_WEBHOOK_URL": f"https://discord.com/api/webhooks/{WEBHOOK_ID}/t"})
+    now = datetime.fromisoformat(NOW)
     with contextlib.closing(connect()) as connection:
-        following = Store(connection, WEBHOOK_ID, datetime.fromisoformat(NOW)).next()
-    assert (following and following.launch_id) == expected
+        [planned] = plan(Store(connection, [WEBHOOK_ID], now), rules, chosen, now)
+    assert (planned.nearest and planned.nearest.launch_id) == expected
