@@ -71,10 +71,7 @@ class Webhook:
     def edit(self, message_id: str, message: dict[str, Any]) -> bool:
         """Edit a message; return False where it is no longer there. Raises Refused or Unanswered."""
         url = f"{self._url}/messages/{message_id}"
-        return (
-            self._send("PATCH", url, self._thread, {k: v for k, v in message.items() if k != "flags"}).status_code
-            != 404
-        )
+        return self._send("PATCH", url, self._thread, message).status_code != 404
 
     def _send(self, method: str, url: str, query: dict[str, str], message: dict[str, Any]) -> requests.Response:
         """Send, and send again after a rate limit, as Discord asks."""
