@@ -1,13 +1,15 @@
 """A Discord webhook: post a message and edit it.
 
 Source: Discord's documentation of webhooks, rate limits and error codes. There is no idempotency key: whether a
-message whose answer was lost has arrived, nobody can find out.
+message whose answer was lost has arrived, nobody can find out. The documentation names no numbers for rate limits; a
+channel's, 30 messages a minute, is from Discord's answer in discord/discord-api-docs#367, and is not in the headers.
 """
 
 import contextlib
 import json
 import re
 import time
+from collections import defaultdict, deque
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -17,7 +19,9 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost
 
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
-THROTTLE_SECONDS = 60  # all waiting for rate limits in one run
+MESSAGES, MESSAGES_SECONDS = 30, 60.0  # so many requests of a webhook in so many seconds
+WAIT_SECONDS = 240  # all waiting for rate limits in one run, of which the pod has 600
+THROTTLED_TIMES = 5  # in a row, for one message
 
 UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, INVALID_TOKEN = 10008, 10015, 50027  # Discord's error codes
 
@@ -30,12 +34,51 @@ class Unanswered(Failure):
     """The message was sent, and what became of it is not known."""
 
 
+class Pace:
+    """Discord's rate limits, as all webhooks of one run keep them; they share the time that a run may wait."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._sent: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MESSAGES))
+        self._free_at: defaultdict[str, float] = defaultdict(float)
+
+    def before(self, webhook_id: str) -> None:
+        """Wait until the webhook may send. Raises Refused where that takes too long."""
+        sent, now = self._sent[webhook_id], time.monotonic()
+        free_at = max(self._free_at[webhook_id], sent[0] + MESSAGES_SECONDS if len(sent) == MESSAGES else 0)
+        if free_at > now:
+            self.wait(free_at - now)
+        sent.append(time.monotonic())
+
+    def after(self, webhook_id: str, response: requests.Response) -> None:
+        """Keep when Discord had the request at the latest, and when it takes the next one after the last of several."""
+        self._sent[webhook_id][-1] = time.monotonic()
+        if response.headers.get("X-RateLimit-Remaining") == "0":
+            seconds = number(response.headers.get("X-RateLimit-Reset-After"))
+            if 0 <= seconds <= WAIT_SECONDS:  # else the next request finds out
+                self._free_at[webhook_id] = time.monotonic() + seconds
+
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises Refused where all waiting of this run would be too long."""
+        if self._waited + seconds > WAIT_SECONDS:
+            raise Refused(
+                TRY_LATER,
+                f"Discord limits the rate for another {seconds:.0f} s, and this run has waited {self._waited:.0f} s: "
+                "try again after that; the next try goes on with what is left.",
+            )
+        self._waited += seconds
+        time.sleep(seconds)
+
+
 class Webhook:
     """One webhook. Its address is a secret, since whoever has it can post: no error here names more than its `id`."""
 
-    def __init__(self, url: str) -> None:
-        """Take an address such as https://discord.com/api/webhooks/ID/TOKEN, with ?thread_id=… for a thread.
+    def __init__(
+        self, url: str, thread: str | None = None, name: str = "DISCORD_WEBHOOK_URL", pace: Pace | None = None
+    ) -> None:
+        """Take an address such as https://discord.com/api/webhooks/ID/TOKEN, and a thread's id if it is for one.
 
+        The thread may also be in the address, as ?thread_id=…; `name` is what errors call the setting.
         Raises Failure (78) for anything else.
         """
         parts, found = urlsplit(""), None
@@ -43,24 +86,34 @@ class Webhook:
             requests.Request("POST", url).prepare()
             parts = urlsplit(url)
             (parts.hostname or "").encode("idna")
-            found = re.fullmatch(r"(?:/[\w.-]+)*/webhooks/(\d+)/([\w-]+)/?", parts.path)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not found:
+            found = re.fullmatch(r"(?:/[\w.-]+)*/webhooks/([0-9]+)/([\w-]+)/?", parts.path)
+        thread = thread or dict(parse_qsl(parts.query)).get("thread_id")
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or not found
+            or not re.fullmatch("[0-9]{1,20}", thread or "0")
+        ):
             raise Failure(
                 BAD_CONFIGURATION,
-                "DISCORD_WEBHOOK_URL is not the address of a webhook, such as "
-                "https://discord.com/api/webhooks/ID/TOKEN: copy it from the channel's settings, under Integrations.",
+                f"{name} is not the address of a webhook, such as https://discord.com/api/webhooks/ID/TOKEN, with "
+                "?thread_id=ID for a thread: copy it from the channel's settings, under Integrations.",
             )
         self.id, self._token = found[1], found[2]
+        self.thread, self._name, self._pace = thread, name, pace or Pace()
         self._url = urlunsplit(parts._replace(path=parts.path.rstrip("/"), query="", fragment=""))
-        self._thread = {key: value for key, value in parse_qsl(parts.query) if key == "thread_id"}
-        self._waited = 0.0
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "DiscordBot (rocket-launches, 1)"
+
+    @property
+    def key(self) -> str:
+        """What tells this channel from others, and is no secret: the webhook's id, with the thread's if it has one."""
+        return f"{self.id}/{self.thread}" if self.thread else self.id
 
     def post(self, message: dict[str, Any]) -> str:
         """Post and return the message's id. Raises Refused, or Unanswered where it may have been posted."""
         # Without `wait`, Discord answers before it has saved the message, and gives no id.
-        response = self._send("POST", self._url, {"wait": "true"} | self._thread, message)
+        response = self._send("POST", self._url, {"wait": "true"}, message)
         message_id = content(response).get("id")
         if isinstance(message_id, str) and re.fullmatch("[0-9]{1,20}", message_id):  # it becomes part of an address
             return message_id
@@ -71,22 +124,25 @@ class Webhook:
     def edit(self, message_id: str, message: dict[str, Any]) -> bool:
         """Edit a message; return False where it is no longer there. Raises Refused or Unanswered."""
         url = f"{self._url}/messages/{message_id}"
-        return self._send("PATCH", url, self._thread, message).status_code != 404
+        # Of the flags, an edit takes none that a new message can have here (SUPPRESS_NOTIFICATIONS).
+        changed = {key: value for key, value in message.items() if key != "flags"}
+        return self._send("PATCH", url, {}, changed).status_code != 404
 
     def _send(self, method: str, url: str, query: dict[str, str], message: dict[str, Any]) -> requests.Response:
-        """Send, and send again after a rate limit, as Discord asks."""
-        while True:
+        """Send at Discord's pace, and send again after a rate limit, as Discord asks."""
+        query |= {"thread_id": self.thread} if self.thread else {}
+        seconds = 0.0
+        for _ in range(THROTTLED_TIMES):
+            self._pace.wait(seconds)
+            self._pace.before(self.id)
             response = self._exchange(method, url, query, message)
+            self._pace.after(self.id, response)
             if response.status_code != 429:
-                break
+                if response.status_code >= 300:
+                    self._judge(response)
+                return response
             seconds = retry_after(response)
-            if self._waited + seconds > THROTTLE_SECONDS:
-                raise Refused(TRY_LATER, f"Discord limits the rate for another {seconds:.0f} s: try again after that.")
-            self._waited += max(seconds, 1)  # "0 seconds" must not be asked about for ever
-            time.sleep(seconds)
-        if response.status_code >= 300:
-            self._judge(response)
-        return response
+        raise Refused(TRY_LATER, f"Discord limits the rate, {THROTTLED_TIMES} times in a row: try again later.")
 
     def _exchange(self, method: str, url: str, query: dict[str, str], message: dict[str, Any]) -> requests.Response:
         try:
@@ -129,11 +185,11 @@ class Webhook:
         if code in (UNKNOWN_WEBHOOK, INVALID_TOKEN) or status in (401, 403, 404):
             raise Refused(
                 BAD_CONFIGURATION,
-                f"Discord does not know webhook {self.id} any more, or not with this token (HTTP {status}, {said}): "
-                "make a new one in the channel's settings and set DISCORD_WEBHOOK_URL.",
+                f"Discord does not know webhook {self.id} any more, or not with this token or thread (HTTP {status}, "
+                f"{said}): make a new one in the channel's settings and set {self._name}.",
             )
         if status in (301, 302, 307, 308):
-            raise Refused(BAD_CONFIGURATION, "The webhook has moved: copy DISCORD_WEBHOOK_URL from Discord anew.")
+            raise Refused(BAD_CONFIGURATION, f"The webhook has moved: copy {self._name} from Discord again.")
         raise Refused(BAD_INPUT, f"Discord refuses the message (HTTP {status}, {said}): please report this.")
 
 
@@ -147,9 +203,13 @@ def content(response: requests.Response) -> dict[str, Any]:
 
 def retry_after(response: requests.Response) -> float:
     """Return the seconds to wait: by the body, else the header. Cloudflare's 429 is HTML and may have neither."""
-    seconds = -1.0
-    with contextlib.suppress(ValueError):
-        seconds = float(response.headers.get("Retry-After", ""))
-    with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
-        seconds = float(content(response)["retry_after"])
-    return seconds if seconds >= 0 else THROTTLE_SECONDS + 1  # also of NaN
+    said = (content(response).get("retry_after"), response.headers.get("Retry-After"))
+    return next((seconds for seconds in map(number, said) if seconds >= 0), WAIT_SECONDS + 1)
+
+
+def number(said: object) -> float:
+    """Return a number of seconds, -1 for anything else."""
+    with contextlib.suppress(ArithmeticError, TypeError, ValueError):
+        seconds = float(said)  # type: ignore[arg-type]  # that is what is found out
+        return seconds if seconds >= 0 else -1.0  # also of NaN
+    return -1.0

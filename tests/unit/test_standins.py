@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,11 @@ LIMITS = {
     "6,000 in all": {"embeds": [{"description": "x" * 4000}, {"fields": [LARGE], "description": "x" * 800}]},
     "an https image": embed(image={"url": "https://images.example.org/a.jpg"}),
     "a timestamp": embed(timestamp="2026-11-24T07:20:05Z"),
+    "both flags of a new message": {"content": "x", "flags": 4 | 4096},
+    "no mention": {"content": "x", "allowed_mentions": {"parse": []}},
+    "one role's mention": {"content": "x", "allowed_mentions": {"parse": [], "roles": ["1310000000000000004"]}},
+    "all users' mentions, one role's": {"content": "x", "allowed_mentions": {"parse": ["users"], "roles": ["1"]}},
+    "100 roles": {"content": "x", "allowed_mentions": {"roles": 100 * ["1"]}},
 }
 BEYOND = {
     "content of 2,001": ({"content": "x" * 2001}, "content"),
@@ -75,6 +81,17 @@ BEYOND = {
     "a link without a scheme": (embed(url="example.org"), "embeds.0.url"),
     "a time of nobody's": (embed(timestamp="next Tuesday"), "embeds.0.timestamp"),
     "embeds that are a number": ({"embeds": 7}, "_misc"),
+    "a flag of the interface alone": ({"content": "x", "flags": 64}, "flags"),
+    "a message of components": ({"content": "x", "flags": 1 << 15}, "flags"),
+    "a flag's name": ({"content": "x", "flags": "SUPPRESS_NOTIFICATIONS"}, "_misc"),
+    "a mention of nobody's": ({"content": "x", "allowed_mentions": {"parse": ["here"]}}, "allowed_mentions.parse"),
+    "a role's name": ({"content": "x", "allowed_mentions": {"roles": ["crew"]}}, "allowed_mentions.roles"),
+    "a role that is no list": ({"content": "x", "allowed_mentions": {"roles": "1"}}, "allowed_mentions.roles"),
+    "101 roles": ({"content": "x", "allowed_mentions": {"roles": 101 * ["1"]}}, "allowed_mentions.roles"),
+    "all roles, and one": (
+        {"content": "x", "allowed_mentions": {"parse": ["roles"], "roles": ["1"]}},
+        "allowed_mentions.roles",
+    ),
 }
 
 
@@ -118,6 +135,21 @@ def test_discord_keeps_what_a_message_said_before(discord: Discord) -> None:
     assert message.body == {"content": "after", "embeds": [{"title": "stays"}]}
 
 
+@pytest.mark.parametrize(("flags", "status"), [(4, 200), (4096, 400), (4 | 4096, 400)])
+def test_discord_takes_no_silence_for_an_edit(discord: Discord, flags: int, status: int) -> None:
+    message_id = post(discord, {"content": "x", "flags": 4096}).json()["id"]
+    url = f"{discord.webhook_url}/messages/{message_id}"
+    assert requests.patch(url, json={"content": "y"}, timeout=5).status_code == 200
+    assert requests.patch(url, json={"flags": flags}, timeout=5).status_code == status
+
+
+def test_discord_ignores_components_that_are_not_asked_for(discord: Discord) -> None:
+    body = {"content": "x", "components": [{"type": 1, "components": []}]}
+    post(discord, body)
+    post(discord, body, "?wait=true&with_components=true")
+    assert ["components" in message.body for message in discord.messages] == [False, True]
+
+
 def test_discord_knows_no_message_that_was_deleted(discord: Discord) -> None:
     url = f"{discord.webhook_url}/messages/{post(discord, {'content': 'x'}).json()['id']}"
     assert requests.delete(url, timeout=5).status_code == 204
@@ -133,6 +165,40 @@ def test_discord_knows_its_webhook_and_its_token(discord: Discord) -> None:
     assert (other_webhook.status_code, other_webhook.json()["code"]) == (404, 10015)
     discord.deleted = True
     assert post(discord, {"content": "x"}).json()["code"] == 10015
+
+
+def test_discord_has_several_webhooks_and_threads(discord: Discord) -> None:
+    ops, crew = discord.webhook("ops"), discord.webhook("crew")
+    ids = [url.split("/")[-2] for url in (discord.webhook_url, ops, crew)]
+    assert len(set(ids)) == 3
+    for url in (discord.webhook_url, f"{ops}?thread_id=7", crew):
+        assert requests.post(url, json={"content": "x"}, timeout=5).status_code == 204
+    assert [(message.webhook_id, message.thread) for message in discord.messages] == list(
+        zip(ids, (None, "7", None), strict=True)
+    )
+    # A message is found only by its own webhook, and in its own thread.
+    path = f"/messages/{discord.messages[1].id}"
+    urls = (f"{ops}{path}?thread_id=7", ops + path, f"{crew}{path}?thread_id=7")
+    assert [requests.get(url, timeout=5).status_code for url in urls] == [200, 404, 404]
+    assert requests.post(f"{ops}?thread_id=crew", json={"content": "x"}, timeout=5).status_code == 400
+    discord.delete(ops)
+    assert [requests.get(url, timeout=5).status_code for url in (discord.webhook_url, ops, crew)] == [200, 404, 200]
+
+
+def test_discord_can_limit_the_rate(discord: Discord) -> None:
+    assert "X-RateLimit-Limit" not in post(discord, {"content": "x"}).headers
+    discord.limits = ((2, 0.2), (3, 60))
+    first, second, limited = (post(discord, {"content": "x"}) for _ in range(3))
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in (first, second)] == ["1", "0"]
+    assert 0 < float(second.headers["X-RateLimit-Reset-After"]) <= 0.2
+    assert (limited.status_code, limited.headers["Retry-After"]) == (429, "1")
+    assert 0 < limited.json()["retry_after"] <= 0.2
+    time.sleep(0.2)
+    third, limited = (post(discord, {"content": "x"}) for _ in range(2))
+    # The limit of the longer time is not in the headers.
+    assert (third.status_code, third.headers["X-RateLimit-Remaining"]) == (200, "1")
+    assert (limited.status_code, limited.json()["retry_after"] > 50) == (429, True)
+    assert requests.post(discord.webhook("other"), json={"content": "x"}, timeout=5).status_code == 204
 
 
 def test_discord_fails_as_ordered_and_then_works(discord: Discord) -> None:
