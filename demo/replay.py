@@ -179,8 +179,7 @@ def table(messages: Sequence[Message]) -> str:
 def span(length: timedelta) -> str:
     """Write a length of time in hours and minutes; below zero, it is after NET."""
     minutes = round(length.total_seconds() / 60)
-    sign = "−" if minutes < 0 else ""
-    return f"{sign}{abs(minutes) // 60} h {abs(minutes) % 60:02} min"
+    return f"{'-' if minutes < 0 else ''}{abs(minutes) // 60} h {abs(minutes) % 60:02} min"
 
 
 def main() -> int:

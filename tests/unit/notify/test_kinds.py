@@ -52,6 +52,7 @@ class World:
         try:
             notify.__main__.run(check=False)
         except Failure as failure:
+            self.failure = failure
             return [str(failure.exit_code)]
         return [kind for number, kind in self.rows().items() if number not in before]
 
@@ -390,7 +391,7 @@ def test_messages_of_an_earlier_version_are_edited_and_not_posted_again(world: W
     world.add()
     world.change(T0 - 30 * HOUR, net=T0)
     discord = world.discord
-    discord.messages.append(Message("77", {"embeds": [{"title": "a"}]}, T0))
+    discord.messages.append(Message("77", {"embeds": [{"title": "a"}]}, T0, WEBHOOK_ID, None))
     facts = json.dumps({"name": "a", "net": "2026-11-25T14:10:00+00:00", "status": "Go"})
     world.database.query(
         "INSERT INTO notifications (launch_id, channel, kind, message_id, facts, posted_at, net)"

@@ -80,60 +80,70 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
         yield monkeypatch
 
 
+class Course:
+    """One launch, its channel and its model, and what has come of them so far."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.model, self.discord = world, Model(), world.discord
+        self.at = T0 - timedelta(hours=30)
+        self.lost: Counter[str] = Counter()  # messages whose answer nobody got may be there twice
+        self.had: Counter[tuple[str, int]] = Counter()
+
+    def happens(self, minutes: int, event: str, value: object) -> None:
+        """Let something happen, run notify, and hold what it sent against the model."""
+        self.at += timedelta(minutes=minutes)
+        self.discord.faults = [FAULTS[str(value)]] if event == "Discord" else []
+        net, status = self.model.net, self.model.status
+        if event == "moves":
+            net += timedelta(minutes=value)  # type: ignore[arg-type]
+            self.world.change(self.at, net=net)
+        elif event == "becomes" and value != status:
+            status = str(value)
+            self.world.change(self.at, status=status)
+        self.model.sees(self.at, net, status)
+
+        before = len(self.discord.messages)
+        failed = any(result.isdecimal() for result in self.world.run(self.at))
+        new = self.discord.messages[before:]
+        if failed and value == "lost":
+            self.lost.update(map(kind_of, new))
+        for message in new:
+            self.is_rightly_sent(message)
+        if not failed:
+            self.is_up_to_date([kind_of(message) for message in new])
+
+    def is_rightly_sent(self, message: Message) -> None:
+        kind = kind_of(message)
+        self.had[kind, self.model.attempt] += 1
+        assert self.had[kind, self.model.attempt] <= 1 + self.lost[kind]
+        assert is_silent(message) == (kind == "announced" or "was successful" in message.body["content"])
+        assert kind != "reminder" or self.model.is_reminder_due(self.at)
+        assert kind != "slipped" or self.model.is_slip_due(self.at)
+
+    def is_up_to_date(self, kinds: list[str]) -> None:
+        """After a good run, what the channel should have been told, it was."""
+        model = self.model
+        assert ("slipped" in kinds) == model.is_slip_due(self.at)
+        model.is_slip_untold = model.is_slip_untold and not kinds
+        assert self.had["reminder", model.attempt] or not model.is_reminder_due(self.at)
+        # And its announcements show what is so, but for those of which nobody knows.
+        stale = [
+            message
+            for message in self.discord.messages
+            if kind_of(message) == "announced" and f"<t:{model.net.timestamp():.0f}:F>" not in str(message.body)
+        ]
+        assert len(stale) <= self.lost["announced"]
+
+
 @given(COURSES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_course_of_events(
-    course_database: Database, patched: pytest.MonkeyPatch, course: list[tuple[int, tuple[str, object]]]
+    course_database: Database, patched: pytest.MonkeyPatch, events: list[tuple[int, tuple[str, object]]]
 ) -> None:
     course_database.query("TRUNCATE rocket_launches, launch_changes, fetches, notifications RESTART IDENTITY")
     with Watched() as discord:
-        world, model = World(course_database, discord, patched), Model()
-        world.add()
-        at = T0 - timedelta(hours=30)
-        assert world.run(at) == ["announced"]
-        lost: Counter[str] = Counter()  # messages whose answer nobody got may be there twice
-        had: Counter[tuple[str, int]] = Counter()
-        for minutes, (event, value) in course:
-            at += timedelta(minutes=minutes)
-            discord.faults = []
-            net, status = model.net, model.status
-            if event == "moves":
-                net += timedelta(minutes=value)  # type: ignore[arg-type]
-                world.change(at, net=net)
-            elif event == "becomes" and value != status:
-                status = str(value)
-                world.change(at, status=status)
-            elif event == "Discord":
-                discord.faults = [FAULTS[str(value)]]
-            model.sees(at, net, status)
-
-            before = len(discord.messages)
-            (result,) = world.run(at)[:1] or ["nothing"]
-            failed = result.isdecimal()
-            if failed and value == "lost":
-                lost.update(kind_of(message) for message in discord.messages[before:])
-            for message in discord.messages[before:]:
-                kind = kind_of(message)
-                had[kind, model.attempt] += 1
-                assert had[kind, model.attempt] <= 1 + lost[kind], (kind, course)
-                assert is_silent(message) == (kind == "announced" or "was successful" in message.body["content"])
-                if kind == "reminder":
-                    assert model.is_reminder_due(at)
-                if kind == "slipped":
-                    assert model.is_slip_due(at)
-            if failed:
-                continue
-            # After a good run, what the channel should have been told, it was.
-            kinds = [kind_of(message) for message in discord.messages[before:]]
-            assert ("slipped" in kinds) == model.is_slip_due(at)
-            if kinds:
-                model.is_slip_untold = False
-            if model.is_reminder_due(at):
-                assert had["reminder", model.attempt]
-            # And its announcements show what is so, but for those of which nobody knows.
-            stale = [
-                message
-                for message in discord.messages
-                if kind_of(message) == "announced" and f"<t:{model.net.timestamp():.0f}:F>" not in str(message.body)
-            ]
-            assert len(stale) <= lost["announced"]
+        course = Course(World(course_database, discord, patched))
+        course.world.add()
+        assert course.world.run(course.at) == ["announced"]
+        for minutes, (event, value) in events:
+            course.happens(minutes, event, value)
