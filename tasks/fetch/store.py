@@ -15,6 +15,8 @@ from fetch.launch_library import Request
 
 log = logging.getLogger(__name__)
 
+BATCH_CHARACTERS = 1024 * 1024  # staged at once: a page of 100, or 20 launches of a detailed one
+
 # A temporary table: what is staged by a step that dies is gone with its connection.
 STAGE = """
     CREATE TEMPORARY TABLE staged (
@@ -144,12 +146,25 @@ def last_count(connection: Connection, request: Request) -> int:
 
 def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
     """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
-    page = {launch.launch_id: launch for launch in launches}
-    lines = "".join(copy_line(request.number, launch) for launch in page.values())
+    launch_ids: set[str] = set()
+    batch: dict[str, str] = {}
+    size = 0
+    for launch in launches:
+        launch_ids.add(launch.launch_id)
+        batch[launch.launch_id] = line = copy_line(request.number, launch)
+        size += len(line)
+        if size > BATCH_CHARACTERS:
+            stage_batch(connection, batch)
+            batch, size = {}, 0
+    stage_batch(connection, batch)
+    return len(launch_ids)
+
+
+def stage_batch(connection: Connection, lines: dict[str, str]) -> None:
+    """Keep some launches, each as a line of COPY by its id, in place of what is staged of them."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(REPLACE, {"launch_ids": list(page)})
-        cursor.copy_expert(COPY, io.StringIO(lines))
-    return len(page)
+        cursor.execute(REPLACE, {"launch_ids": list(lines)})
+        cursor.copy_expert(COPY, io.BytesIO("".join(lines.values()).encode()))
 
 
 def merge(connection: Connection, requests: Sequence[Request], seen_at: datetime) -> Counts:

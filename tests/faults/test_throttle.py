@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import signal
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -66,7 +67,7 @@ def test_a_day_of_fifteen_requests_an_hour(
         def wait(seconds: float) -> None:
             library.now += timedelta(seconds=seconds)
 
-        monkeypatch.setattr(launch_library, "time", SimpleNamespace(sleep=wait))
+        monkeypatch.setattr(launch_library, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
         for name, value in (database.env("fetch") | {"LAUNCH_LIBRARY_URL": library.upcoming_url}).items():
             monkeypatch.setenv(name, value)
         while library.now < START + 24 * HOUR:
