@@ -1,7 +1,7 @@
 """Read upcoming launches from the Launch Library and store them in PostgreSQL.
 
 Exit codes: 0 stored, 65 the answer is no page, 75 try again later (network, throttled, the database is away), 78 the
-configuration is bad (the address leads to no launches), 143 stopped by SIGTERM.
+configuration is bad (the address leads to no launches), 99 no request is due, 143 stopped by SIGTERM.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import psycopg2
@@ -17,8 +18,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # it is 
 
 import step
 from fetch import launch, store
-from fetch.launch_library import LaunchLibrary, Request
-from step import BAD_CONFIGURATION, Failure
+from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
+from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, Failure
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/?mode=detailed"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
@@ -28,15 +29,21 @@ SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary 
 log = logging.getLogger("fetch")
 
 
-def run() -> None:
-    """Read the configuration, then the pages; store them all together."""
-    library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, os.environ.get("LAUNCH_LIBRARY_TOKEN"))
+def run() -> int:
+    """Read the configuration, then the pages; store them all together. Return the exit code."""
+    token = os.environ.get("LAUNCH_LIBRARY_TOKEN")
+    library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, token)
     most = pages_wanted(os.environ.get("LAUNCH_LIBRARY_PAGES") or "1")
     seen_at = step.now()
 
     # First the database: without it, a request would be spent for nothing.
     with contextlib.closing(step.connect()) as connection:
         store.prepare(connection)
+        cadence = store.cadence(connection, seen_at)
+        library.budget = None if token else REQUESTS_AN_HOUR - cadence.spent
+        if os.environ.get("RUN_TYPE") == "scheduled" and (reason := why_not_now(cadence, library.budget, seen_at)):
+            log.info("%s", reason)
+            return NOTHING_TO_SAY
         try:
             stage_all(connection, library, most)
         except Failure as failure:
@@ -52,6 +59,22 @@ def run() -> None:
         *counts,
         sum(request.error is None for request in library.requests),
     )
+    return DONE
+
+
+def why_not_now(cadence: store.Cadence, budget: int | None, now: datetime) -> str | None:
+    """Return why a scheduled run makes no request, or None if it does."""
+    if now < cadence.due_at:
+        return (
+            "No request: no launch is within two hours, and the last good fetch is less than an hour old. "
+            f"The next is due at {cadence.due_at:%Y-%m-%d %H:%M} UTC."
+        )
+    if budget is not None and budget <= 0:
+        return (
+            f"No request: the last hour has had its {REQUESTS_AN_HOUR}. The next is possible at "
+            f"{cadence.free_at:%Y-%m-%d %H:%M} UTC, or with LAUNCH_LIBRARY_TOKEN."
+        )
+    return None
 
 
 def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) -> None:

@@ -19,8 +19,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import requests
 
 from fetch.page import Page
-from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost
+from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost, now
 
+REQUESTS_AN_HOUR = 15  # without a token
 LIMIT = 100  # launches a page: the most that the API gives
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
 ANSWER_BYTES = 32 * 1024 * 1024  # a detailed page of 100 has about 5 MB
@@ -112,7 +113,7 @@ class Answer:
 class LaunchLibrary:
     """A client for one address such as https://ll.thespacedevs.com/2.3.0/launches/upcoming/.
 
-    `requests` lists what was asked, for the record.
+    `requests` lists what was asked, for the record; `budget` is how many may be, None for any number.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -139,6 +140,7 @@ class LaunchLibrary:
                 raise Failure(BAD_CONFIGURATION, "LAUNCH_LIBRARY_TOKEN has a character that no token has: set it anew.")
             self._session.headers["Authorization"] = f"Token {token}"
         self.requests: list[Request] = []
+        self.budget: int | None = None
 
     def pages(self, most: int | None) -> Iterator[tuple[Request, Iterator[Any]]]:
         """Yield pages in the API's order (NET ascending), at most so many, or all where `most` is None.
@@ -164,7 +166,13 @@ class LaunchLibrary:
 
     def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, Answer]:
         """Ask once; wait out a short throttle and ask once more."""
-        request = Request(len(self.requests) + 1, datetime.now(UTC), url)
+        if self.budget is not None and len(self.requests) >= self.budget:
+            raise Failure(
+                TRY_LATER,
+                f"The last hour has had its {REQUESTS_AN_HOUR} requests, which is all that the Launch Library answers "
+                "without a key: nothing was stored. Try again later, or set LAUNCH_LIBRARY_TOKEN.",
+            )
+        request = Request(len(self.requests) + 1, now(), url)
         self.requests.append(request)
         answer = Answer(self._session, url)
         if answer.response.status_code == 200:
