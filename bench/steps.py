@@ -1,5 +1,6 @@
 """The steps as processes: the memory that they take at most, and the time to what they do first."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from standins.postgres import ROLES, Postgres
 
 MANY = 100_000
 WEBHOOK = "https://discord.com/api/webhooks/1310000000000000001/stand-in-token"  # nobody asks it
+
+KEY = {"LAUNCH_LIBRARY_TOKEN": "stand-in-key"}  # for more than 15 requests an hour
 
 # A process begins with the size of the one that starts it, and ours is large: a small one in between, therefore.
 PEAK = """
@@ -39,6 +42,20 @@ class Library(LaunchLibrary):
         return self._launches
 
 
+def detailed_page(count: int) -> bytes:
+    """Return a page of launches that have 50 kB each, as `mode=detailed` gives them."""
+    stage = {
+        "id": 7,
+        "name": "Σ a stage — with a name",
+        "height": 70.125,
+        "reused": True,
+        "pad": None,
+        "flights": [1, 2],
+    }
+    results = [one.details | {"id": f"detailed-{n}", "stages": 400 * [stage]} for n, one in enumerate(launches(count))]
+    return json.dumps({"count": count, "next": None, "results": results}, ensure_ascii=False).encode()
+
+
 def peak(*arguments: str, env: dict[str, str] | None = None, folder: str = ".") -> float:
     """Run Python, and return the most memory that it had, in MiB."""
     command = [sys.executable, "-S", "-c", PEAK, *arguments]
@@ -50,7 +67,13 @@ def peak(*arguments: str, env: dict[str, str] | None = None, folder: str = ".") 
 def measures(rounds: int) -> Iterator[Measure]:
     """Measure every step, at first with nothing to do but a page of 100."""
     yield from time_to_first_act(3 * rounds)
-    with Postgres() as server, Discord() as discord, Library(100) as page, Library(MANY) as many:
+    with (
+        Postgres() as server,
+        Discord() as discord,
+        Library(100) as page,
+        Library(MANY) as many,
+        LaunchLibrary() as detailed,
+    ):
 
         def run(name: str, **env: str) -> Callable[[], float]:
             return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder="tasks")
@@ -60,14 +83,17 @@ def measures(rounds: int) -> Iterator[Measure]:
             rounds,
             bare=lambda: peak("-c", "pass"),
             init_schema=run("init_schema"),
-            fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url),
+            fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url, **KEY),
             notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url),
         )
-        all_pages = run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all")()
+        detailed.page = detailed_page(100)
+        one_detailed = run("fetch", LAUNCH_LIBRARY_URL=detailed.upcoming_url)()
+        all_pages = run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all", **KEY)()
         all_stored = run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)()
     bare = f"bare interpreter: {median(peaks['bare']):.0f} MiB"
     for name in ROLES:
         yield Measure(f"peak memory of {name}", bare, "≤ 64 MiB", peaks[name], unit=" MiB")
+    yield Measure("… of fetch, a detailed page of 100", bare, "≤ 64 MiB", [one_detailed], unit=" MiB")
     yield Measure(f"… of fetch, all pages of {MANY:,}", "a page of 100", "flat", [all_pages], peaks["fetch"][:1])
     yield Measure(f"… of notify, {MANY:,} stored", "100 stored", "flat", [all_stored], peaks["notify"][:1])
 

@@ -1,8 +1,8 @@
 """Upcoming rocket launches, from the Launch Library into PostgreSQL and out to Discord.
 
 Each step is its own container image and runs as a pod. This file says what runs and in what order; what every step's
-pod is, with its limits and retries, is in steps.py. `SCHEDULE` in Airflow's environment is a cron expression or preset
-such as `@hourly`; unset or empty, the DAG runs only when triggered.
+pod is, with its limits and retries, is in steps.py. `SCHEDULE` in Airflow's environment is a cron expression, such as
+`*/10 * * * *`; unset or empty, the DAG runs only when triggered.
 """
 
 import os
@@ -53,9 +53,13 @@ with DAG(
         setting("LAUNCH_LIBRARY_URL"),
         setting("LAUNCH_LIBRARY_TOKEN"),
         parameter("LAUNCH_LIBRARY_PAGES", "{{ params.pages }}"),
+        # A scheduled run spends a request only where one is due; a run that somebody has triggered always does.
+        parameter("RUN_TYPE", "{{ dag_run.run_type.value }}"),
         doc="Reads the upcoming launches and stores them, all of a run or nothing.",
         egress="web",
         outlets=[LAUNCHES],
+        # No request is due: shown as skipped.
+        skip_on_exit_code=99,
     )
     notify_discord = step(
         "notify",
@@ -65,6 +69,8 @@ with DAG(
         parameter("NOTIFY", "{{ params.notify | lower }}"),
         doc="Posts the next launch once, and edits the messages whose launch has changed.",
         egress="web",
+        # Also after a fetch that was skipped: a message may be due all the same.
+        trigger_rule="none_failed",
         # The step exits with 99 when there is nothing to say, or nobody to say it to: shown as skipped.
         skip_on_exit_code=99,
         # Another try does not help a message that Discord refuses, either; the next run has newer text.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from deploy.images import references
@@ -67,21 +68,28 @@ def load_dag(airflow_home: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
     return bag.dags["download_rocket_launches"]
 
 
-def run(dag: Any, namespace: Namespace, on_line: Callable[[str, str], None]) -> Iterator[Step]:  # noqa: ANN401
-    """Run an airflow.sdk.DAG once with its parameters' defaults, and yield each task as it ends.
+def run(
+    dag: Any,  # noqa: ANN401  # airflow.sdk.DAG
+    namespace: Namespace,
+    on_line: Callable[[str, str], None],
+    run_type: str = "manual",
+) -> Iterator[Step]:
+    """Run a DAG once with its parameters' defaults, and yield each task as it ends.
 
-    `on_line` is called with the task's id and a line of its log.
+    `on_line` is called with the task's id and a line of its log. Of trigger rules, `all_success` and `none_failed` are
+    known.
     """
+    context = {"params": dag.params.dump(), "dag_run": SimpleNamespace(run_type=SimpleNamespace(value=run_type))}
     states: dict[str, str] = {}
     for original in dag.topological_sort():
         upstream = {states[task_id] for task_id in original.upstream_task_ids}
         if upstream & {"failed", "upstream_failed"}:
             step = Step(original.task_id, "upstream_failed")
-        elif "skipped" in upstream:
+        elif "skipped" in upstream and original.trigger_rule == "all_success":
             step = Step(original.task_id, "skipped")
         else:
             task = copy.deepcopy(original)  # rendering writes into it
-            task.render_template_fields({"params": dag.params.dump()})
+            task.render_template_fields(context)
             step = run_task(task, namespace, on_line)
         states[step.task_id] = step.state
         yield step

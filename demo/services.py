@@ -33,8 +33,8 @@ def choose(settings: Mapping[str, str], library: LaunchLibrary, discord: Discord
     library_is = f"a stand-in, {no_library}" if no_library else url.partition("?")[0]
     webhook_is = f"a stand-in, {no_webhook}" if no_webhook else "the webhook of DISCORD_WEBHOOK_URL"
     return Services(
-        upcoming_url=library.upcoming_url if no_library else url,
-        token="" if no_library else token,
+        upcoming_url=f"{library.upcoming_url}?mode=detailed" if no_library else url,
+        token="stand-in-key" if no_library else token,  # it answers any number of requests
         webhook_url=discord.webhook_url if no_webhook else webhook_url,
         real_library=not no_library,
         real_webhook=not no_webhook,

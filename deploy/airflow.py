@@ -139,15 +139,17 @@ def task_instances(call: Api, run_id: str) -> list[dict[str, Any]]:
 
 
 def task_states(call: Api, run_id: str) -> dict[str, tuple[str | None, float]]:
-    """Return each task's state and seconds."""
-    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in task_instances(call, run_id)}
+    """Return each task's state and seconds, in the order in which they started; at the end, those that did not."""
+    tasks = sorted(task_instances(call, run_id), key=lambda task: (task["start_date"] is None, task["start_date"]))
+    return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in tasks}
 
 
 def print_states(states: dict[str, Any]) -> None:
-    """Print each task's state and seconds, in the order of the DAG."""
-    for task in ("initialize_schema", "fetch_and_store_data", "notify_discord"):
-        state, duration = states.get(task, ("none", 0.0))
-        print(f"  {task:<22}{state or 'not run':<18}{duration:5.1f} s")
+    """Print each task's state and seconds; the run's own state is not a task's."""
+    for task, found in states.items():
+        if task:
+            state, duration = found
+            print(f"  {task:<22}{state or 'not run':<18}{duration:5.1f} s")
 
 
 def trigger(_arguments: argparse.Namespace) -> None:

@@ -27,7 +27,8 @@ OF_THE_DEPLOYMENT = frozenset(
 
 # What `make up STAND_INS=yes` uses instead of the real services.
 STAND_INS = {
-    "LAUNCH_LIBRARY_URL": "http://launch-library.stand-ins/2.3.0/launches/upcoming/",
+    "LAUNCH_LIBRARY_URL": "http://launch-library.stand-ins/2.3.0/launches/upcoming/?mode=detailed",
+    "LAUNCH_LIBRARY_TOKEN": "stand-in-key",  # it answers any number of requests
     "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
     "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
 }

@@ -1,7 +1,7 @@
 """Read upcoming launches from the Launch Library and store them in PostgreSQL.
 
 Exit codes: 0 stored, 65 the answer is no page, 75 try again later (network, throttled, the database is away), 78 the
-configuration is bad (the address leads to no launches), 143 stopped by SIGTERM.
+configuration is bad (the address leads to no launches), 99 no request is due, 143 stopped by SIGTERM.
 """
 
 import contextlib
@@ -10,16 +10,18 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
 import step
 from fetch import launch, store
-from fetch.launch_library import LaunchLibrary, Page
-from step import BAD_CONFIGURATION, Failure
+from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
+from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, Failure
 
-DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/"
+DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/?mode=detailed"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
 NAMED_STATUSES = 10  # the same
 SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary day
@@ -27,15 +29,21 @@ SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary 
 log = logging.getLogger("fetch")
 
 
-def run() -> None:
-    """Read the configuration, then the pages; store them all together."""
-    library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, os.environ.get("LAUNCH_LIBRARY_TOKEN"))
+def run() -> int:
+    """Read the configuration, then the pages; store them all together. Return the exit code."""
+    token = os.environ.get("LAUNCH_LIBRARY_TOKEN")
+    library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, token)
     most = pages_wanted(os.environ.get("LAUNCH_LIBRARY_PAGES") or "1")
     seen_at = step.now()
 
     # First the database: without it, a request would be spent for nothing.
     with contextlib.closing(step.connect()) as connection:
         store.prepare(connection)
+        cadence = store.cadence(connection, seen_at)
+        library.budget = None if token else REQUESTS_AN_HOUR - cadence.spent
+        if os.environ.get("RUN_TYPE") == "scheduled" and (reason := why_not_now(cadence, library.budget, seen_at)):
+            log.info("%s", reason)
+            return NOTHING_TO_SAY
         try:
             stage_all(connection, library, most)
         except Failure as failure:
@@ -51,12 +59,28 @@ def run() -> None:
         *counts,
         sum(request.error is None for request in library.requests),
     )
+    return DONE
+
+
+def why_not_now(cadence: store.Cadence, budget: int | None, now: datetime) -> str | None:
+    """Return why a scheduled run makes no request, or None if it does."""
+    if now < cadence.due_at:
+        return (
+            "No request: no launch is within two hours, and the last good fetch is less than an hour old. "
+            f"The next is due at {cadence.due_at:%Y-%m-%d %H:%M} UTC."
+        )
+    if budget is not None and budget <= 0:
+        return (
+            f"No request: the last hour has had its {REQUESTS_AN_HOUR}. The next is possible at "
+            f"{cadence.free_at:%Y-%m-%d %H:%M} UTC, or with LAUNCH_LIBRARY_TOKEN."
+        )
+    return None
 
 
 def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) -> None:
     """Read the pages into the database's stage; fail if there are launches and none can be read."""
     pages = enumerate(library.pages(most))
-    read = sum(stage_page(connection, page, first=number == 0) for number, page in pages)
+    read = sum(stage_page(connection, *page, first=number == 0) for number, page in pages)
     unreadable = sum(request.unreadable for request in library.requests)
     if unreadable and not read:
         # Whatever the address leads to, it will an hour later, too.
@@ -67,18 +91,17 @@ def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) 
         )
 
 
-def stage_page(connection: Connection, page: Page, *, first: bool) -> int:
+def stage_page(connection: Connection, request: Request, results: Iterable[Any], *, first: bool) -> int:
     """Read a page into the stage, note what is odd about it, and return how many of its launches can be read."""
-    launches, unreadable = readable(page.results)
-    staged = store.stage(connection, page.request, launches)
     # Later pages are not compared: where the list ends changes all the time.
-    before = store.last_count(connection, page.request) if first else 0
-    page.request.unreadable = unreadable
-    page.request.warnings += oddities(before, staged + unreadable, unreadable, launches)
+    before = store.last_count(connection, request) if first else 0
+    unknown: set[str] = set()
+    staged = store.stage(connection, request, readable(request, results, unknown))
+    request.warnings += oddities(before, staged + request.unreadable, request.unreadable, unknown)
     return staged
 
 
-def oddities(before: int, count: int, unreadable: int, launches: Iterable[launch.Launch]) -> Iterator[str]:
+def oddities(before: int, count: int, unreadable: int, unknown: set[str]) -> Iterator[str]:
     """Yield warnings about a page of `count` launches that had `before` the last time, each a printable line."""
     if count <= before / 2 and count <= before - SHRUNK_BY:
         yield (
@@ -87,12 +110,9 @@ def oddities(before: int, count: int, unreadable: int, launches: Iterable[launch
         )
     if unreadable:
         yield f"Launches left out, as they cannot be read: {unreadable} of {count}. The run's log says why."
-    known = launch.STATUSES.values()
-    # Other people's text: cut, quoted, each word once.
-    unknown = sorted({repr(one.status[:40]) for one in launches if one.status and one.status not in known})
     if unknown:
         more = f" and {len(unknown) - NAMED_STATUSES} more" if len(unknown) > NAMED_STATUSES else ""
-        words = ", ".join(unknown[:NAMED_STATUSES]) + more
+        words = ", ".join(sorted(unknown)[:NAMED_STATUSES]) + more
         yield f"Unknown status, stored and shown as it is: {words}. A newer image may know it."
 
 
@@ -105,18 +125,24 @@ def pages_wanted(setting: str) -> int | None:
     raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting[:40]!r}: give a number of pages, or all.")
 
 
-def readable(results: Iterable[object]) -> tuple[list[launch.Launch], int]:
-    """Return the launches of a page and the number of those that cannot be read; the log says why."""
-    launches, unreadable = [], 0
+def readable(request: Request, results: Iterable[Any], unknown: set[str]) -> Iterator[launch.Launch]:
+    """Yield the launches of a page, and add the statuses that are not known to `unknown`.
+
+    Those that cannot be read are counted in the request; the log says why.
+    """
+    known = launch.STATUSES.values()
     for position, result in enumerate(results, 1):
         try:
-            launches.append(launch.read(result))
+            one = launch.read(result)
         except launch.Unreadable as reason:
-            unreadable += 1
-            if unreadable <= LOGGED_UNREADABLE:
+            request.unreadable += 1
+            if request.unreadable <= LOGGED_UNREADABLE:
                 name = str(result.get("id") or result.get("name"))[:80] if isinstance(result, dict) else "?"
                 log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position, name, reason)
-    return launches, unreadable
+            continue
+        if one.status and one.status not in known:
+            unknown.add(repr(one.status[:40]))  # other people's text: cut, quoted
+        yield one
 
 
 def main() -> int:

@@ -27,8 +27,12 @@ PRECISIONS = {
     5: "day",
     6: "week",
     7: "month",
-    **dict.fromkeys((8, 9, 10, 11), "quarter"),
-    **dict.fromkeys((12, 13), "half"),
+    8: "quarter 1",
+    9: "quarter 2",
+    10: "quarter 3",
+    11: "quarter 4",
+    12: "half 1",
+    13: "half 2",
     14: "year",
 }
 

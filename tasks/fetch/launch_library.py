@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost
+from fetch.page import Page
+from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost, now
 
+REQUESTS_AN_HOUR = 15  # without a token
 LIMIT = 100  # launches a page: the most that the API gives
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10, 30, 60
-ANSWER_BYTES = 16 * 1024 * 1024  # a detailed page of 100 has about 2 MiB
+ANSWER_BYTES = 32 * 1024 * 1024  # a detailed page of 100 has about 5 MB
 THROTTLE_SECONDS = 120  # the longest throttle that a pod waits out; beyond, the scheduler's retry is cheaper
 UNKNOWN_THROTTLE_SECONDS = 3600
 
@@ -45,13 +47,6 @@ class Request:
     warnings: list[str] = field(default_factory=list)
 
 
-class Page(NamedTuple):
-    """One answer: `results` as they came, each to be read on its own."""
-
-    request: Request
-    results: list[Any]
-
-
 class Session(requests.Session):
     """A session that takes a redirect as an answer, and no more.
 
@@ -62,10 +57,63 @@ class Session(requests.Session):
         """Know of no target."""
 
 
+class Answer:
+    """An answer as it arrives, within bounds of time and size."""
+
+    def __init__(self, session: Session, url: str) -> None:
+        self.url = url
+        self._ends_at = time.monotonic() + ANSWER_SECONDS
+        with self._bounds():
+            # A redirect could lead to another host, and would hide that the configured address is wrong.
+            self.response = session.get(
+                url, timeout=(CONNECT_SECONDS, READ_SECONDS), stream=True, allow_redirects=False
+            )
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        with self.response:
+            chunks = self.response.iter_content(65536)
+            while chunk := self._next(chunks):
+                size += len(chunk)
+                if size > ANSWER_BYTES:
+                    raise Failure(
+                        BAD_INPUT,
+                        f"The answer from {self.url} is larger than {ANSWER_BYTES >> 20} MiB, which no page is: "
+                        "check LAUNCH_LIBRARY_URL.",
+                    )
+                yield chunk
+
+    def _next(self, chunks: Iterator[bytes]) -> bytes:
+        with self._bounds():
+            return next(chunks, b"")
+
+    def body(self) -> bytearray:
+        """Return the whole answer."""
+        body = bytearray()
+        for chunk in self:
+            body += chunk
+        return body
+
+    @contextlib.contextmanager
+    def _bounds(self) -> Iterator[None]:
+        """Raise Failure (75) where the answer does not go on, or takes too long in all."""
+        try:
+            with deadline(max(self._ends_at - time.monotonic(), 0.001)):
+                yield
+        except (requests.RequestException, TimeoutError, ValueError) as error:  # http.client's ValueError: a bad chunk
+            inner = innermost(error)
+            reason = f"{type(inner).__name__}, {inner}".strip(", ")
+            if time.monotonic() > self._ends_at:
+                reason = f"not complete after {ANSWER_SECONDS:g} s"
+            raise Failure(
+                TRY_LATER, f"No complete answer from {self.url}: {reason}. Nothing was stored; try again later."
+            ) from None
+
+
 class LaunchLibrary:
     """A client for one address such as https://ll.thespacedevs.com/2.3.0/launches/upcoming/.
 
-    `requests` lists what was asked, for the record.
+    `requests` lists what was asked, for the record; `budget` is how many may be, None for any number.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -92,21 +140,23 @@ class LaunchLibrary:
                 raise Failure(BAD_CONFIGURATION, "LAUNCH_LIBRARY_TOKEN has a character that no token has: set it anew.")
             self._session.headers["Authorization"] = f"Token {token}"
         self.requests: list[Request] = []
+        self.budget: int | None = None
 
-    def pages(self, most: int | None) -> Iterator[Page]:
+    def pages(self, most: int | None) -> Iterator[tuple[Request, Iterator[Any]]]:
         """Yield pages in the API's order (NET ascending), at most so many, or all where `most` is None.
 
-        Raises Failure: 65 for an answer that is no page, 75 for one that may come later, 78 for an address or a token
-        that will not do.
+        A page is its request and its launches as they arrive, to be read before the next page is asked for. Raises
+        Failure, also while they are read: 65 for an answer that is no page, 75 for one that may come later, 78 for an
+        address or a token that will not do.
         """
         url, asked = self._start, {self._start}
         while True:
-            request, body = self._get(url)
-            results, following = parse(url, body)
-            yield Page(request, results)
-            if not following or len(asked) == most:
+            request, answer = self._get(url)
+            page = Page(iter(answer))
+            yield request, launches(request, page)
+            if not page.following or len(asked) == most:
                 return
-            url = self._same_host(following)
+            url = self._same_host(page.following)
             if url in asked:
                 raise Failure(
                     BAD_INPUT,
@@ -114,56 +164,36 @@ class LaunchLibrary:
                 )
             asked.add(url)
 
-    def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, bytes]:
+    def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, Answer]:
         """Ask once; wait out a short throttle and ask once more."""
-        request = Request(len(self.requests) + 1, datetime.now(UTC), url)
-        self.requests.append(request)
-        response, body = self._exchange(url)
-        request.status = response.status_code
-        if response.status_code == 429:
-            seconds = self._throttled_for(response, body)
-            if not may_wait or seconds > THROTTLE_SECONDS:
-                raise Failure(
-                    TRY_LATER,
-                    f"The Launch Library throttles us for another {seconds:.0f} s; its limit is 15 requests an hour "
-                    "for an address. Try again after that, or set LAUNCH_LIBRARY_TOKEN.",
-                )
-            request.error = f"Throttled: waiting {seconds:.0f} s, as the Launch Library asks"
-            log.info("%s", request.error)
-            time.sleep(seconds)
-            return self._get(url, may_wait=False)
-        if response.status_code != 200:
-            refuse(response, body)
-        return request, body
-
-    def _exchange(self, url: str) -> tuple[requests.Response, bytes]:
-        """Send a request and read the whole answer, within bounds of time and size."""
-        try:
-            with (
-                deadline(ANSWER_SECONDS),
-                # A redirect could lead to another host, and would hide that the configured address is wrong.
-                self._session.get(
-                    url, timeout=(CONNECT_SECONDS, READ_SECONDS), stream=True, allow_redirects=False
-                ) as response,
-            ):
-                body = bytearray()
-                for chunk in response.iter_content(65536):
-                    body += chunk
-                    if len(body) > ANSWER_BYTES:
-                        raise Failure(
-                            BAD_INPUT,
-                            f"The answer from {url} is larger than {ANSWER_BYTES >> 20} MiB, which no page is: "
-                            "check LAUNCH_LIBRARY_URL.",
-                        )
-                return response, bytes(body)
-        except (requests.RequestException, TimeoutError, ValueError) as error:  # http.client's ValueError: a bad chunk
-            inner = innermost(error)
-            reason = f"{type(inner).__name__}, {inner}".strip(", ")
+        if self.budget is not None and len(self.requests) >= self.budget:
             raise Failure(
-                TRY_LATER, f"No complete answer from {url}: {reason}. Nothing was stored; try again later."
-            ) from None
+                TRY_LATER,
+                f"The last hour has had its {REQUESTS_AN_HOUR} requests, which is all that the Launch Library answers "
+                "without a key: nothing was stored. Try again later, or set LAUNCH_LIBRARY_TOKEN.",
+            )
+        request = Request(len(self.requests) + 1, now(), url)
+        self.requests.append(request)
+        answer = Answer(self._session, url)
+        if answer.response.status_code == 200:
+            return request, answer
+        body = answer.body()
+        request.status = answer.response.status_code
+        if request.status != 429:
+            refuse(answer.response, body)
+        seconds = self._throttled_for(answer.response, body)
+        if not may_wait or seconds > THROTTLE_SECONDS:
+            raise Failure(
+                TRY_LATER,
+                f"The Launch Library throttles us for another {seconds:.0f} s; its limit is 15 requests an hour "
+                "for an address. Try again after that, or set LAUNCH_LIBRARY_TOKEN.",
+            )
+        request.error = f"Throttled: waiting {seconds:.0f} s, as the Launch Library asks"
+        log.info("%s", request.error)
+        time.sleep(seconds)
+        return self._get(url, may_wait=False)
 
-    def _throttled_for(self, response: requests.Response, body: bytes) -> float:
+    def _throttled_for(self, response: requests.Response, body: bytearray) -> float:
         """Return the seconds to wait: by the header, else the sentence, else the free /api-throttle/, else an hour."""
         if (seconds := retry_after(response.headers.get("Retry-After", ""))) is not None:
             return seconds
@@ -171,8 +201,7 @@ class LaunchLibrary:
             return float(found[1])
         if version := re.match(r"https?://[^/]+/[\d.]+/", self._start):
             with contextlib.suppress(Failure, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
-                _, answer = self._exchange(f"{version[0]}api-throttle/")
-                throttle = json.loads(answer)
+                throttle = json.loads(Answer(self._session, f"{version[0]}api-throttle/").body())
                 return max(0.0, float((throttle[0] if isinstance(throttle, list) else throttle)["next_use_secs"]))
         return UNKNOWN_THROTTLE_SECONDS
 
@@ -197,31 +226,28 @@ def quoted(url: str) -> str:
     return requests.Request("GET", url).prepare().url or ""
 
 
-def parse(url: str, body: bytes) -> tuple[list[Any], str | None]:
-    """Return a page's `results` and its `next` link.
-
-    A page is `{"count": 364, "next": "https://…" or null, "previous": …, "results": [launch, …]}`. The original
-    project's example has `results` only.
-    """
+def launches(request: Request, page: Page) -> Iterator[Any]:
+    """Yield a page's launches as they arrive. Raises Failure (65) if that is no page."""
     try:
-        page = json.loads(body)
+        yield from page
     except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, or a number of thousands of digits
+        request.status = 200
         raise Failure(
             BAD_INPUT,
-            f"The answer from {url} is not JSON, or was cut off: {len(body)} bytes, from {excerpt(body[:60])} to "
-            f"{excerpt(body[-20:])}. Nothing was stored; check LAUNCH_LIBRARY_URL, or try again later.",
+            f"The answer from {request.url} is not JSON, or was cut off: {page.size} bytes were read, from "
+            f"{excerpt(page.head)} to {excerpt(page.tail)}. Nothing was stored; check LAUNCH_LIBRARY_URL, or try again "
+            "later.",
         ) from None
-    if not isinstance(page, dict) or not isinstance(page.get("results"), list):
+    request.status = 200
+    if not page.is_list:
         raise Failure(
             BAD_INPUT,
-            f"The answer from {url} is no page of launches, it has no list of results: {excerpt(body[:60])}. "
+            f"The answer from {request.url} is no page of launches, it has no list of results: {excerpt(page.head)}. "
             "Nothing was stored; check LAUNCH_LIBRARY_URL, or try again later.",
         )
-    following = page.get("next")
-    return page["results"], following if isinstance(following, str) else None
 
 
-def refuse(response: requests.Response, body: bytes) -> NoReturn:
+def refuse(response: requests.Response, body: bytearray) -> NoReturn:
     """Raise the failure that an HTTP status means."""
     said = f"{response.status_code} {response.reason or ''}".strip()
     with contextlib.suppress(ValueError, AttributeError, RecursionError):

@@ -15,6 +15,8 @@ from fetch.launch_library import Request
 
 log = logging.getLogger(__name__)
 
+BATCH_CHARACTERS = 1024 * 1024  # staged at once: a page of 100, or 20 launches of a detailed one
+
 # A temporary table: what is staged by a step that dies is gone with its connection.
 STAGE = """
     CREATE TEMPORARY TABLE staged (
@@ -100,6 +102,22 @@ MERGE = """
     RETURNING seen, added, changed, unchanged, unreadable
 """
 
+# When a request was spent and when the next one is due. Five minutes less than an hour: a scheduled run that begins a
+# little earlier than the last one did is not one too early.
+CADENCE = """
+    SELECT
+        (SELECT count(*) FROM fetches WHERE requested_at > %(now)s - interval '1 hour') AS spent,
+        (SELECT min(requested_at) FROM fetches WHERE requested_at > %(now)s - interval '1 hour') + interval '1 hour'
+            AS free_at,
+        least(
+            (SELECT coalesce(max(requested_at) + interval '55 minutes', %(now)s) FROM fetches WHERE error IS NULL),
+            (SELECT min(net) - interval '2 hours' FROM rocket_launches
+             WHERE net >= %(now)s - interval '2 hours'
+               AND net_precision IN ('second', 'minute', 'hour')
+               AND withdrawn_at IS NULL)
+        ) AS due_at
+"""
+
 # How many launches the address had when it was last read.
 LAST_COUNT = """
     SELECT seen + unreadable FROM fetches
@@ -128,11 +146,26 @@ class Counts(NamedTuple):
     unreadable: int
 
 
+class Cadence(NamedTuple):
+    """How many requests the last hour had, when it has one less, and when a scheduled run is to make the next."""
+
+    spent: int
+    free_at: datetime | None
+    due_at: datetime
+
+
 def prepare(connection: Connection) -> None:
     """Make room for the pages, and fail now, before a request is spent, where the schema is not there."""
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT fetches.warnings FROM rocket_launches, launch_changes, fetches LIMIT 0")
+        cursor.execute("SELECT warnings, withdrawn_at FROM rocket_launches, launch_changes, fetches LIMIT 0")
         cursor.execute(STAGE)
+
+
+def cadence(connection: Connection, now: datetime) -> Cadence:
+    """Return how the requests are spread over the time before this one."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(CADENCE, {"now": now})
+        return Cadence(*cursor.fetchone())  # type: ignore[misc]  # it has one row
 
 
 def last_count(connection: Connection, request: Request) -> int:
@@ -144,12 +177,25 @@ def last_count(connection: Connection, request: Request) -> int:
 
 def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
     """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
-    page = {launch.launch_id: launch for launch in launches}
-    lines = "".join(copy_line(request.number, launch) for launch in page.values())
+    launch_ids: set[str] = set()
+    batch: dict[str, str] = {}
+    size = 0
+    for launch in launches:
+        launch_ids.add(launch.launch_id)
+        batch[launch.launch_id] = line = copy_line(request.number, launch)
+        size += len(line)
+        if size > BATCH_CHARACTERS:
+            stage_batch(connection, batch)
+            batch, size = {}, 0
+    stage_batch(connection, batch)
+    return len(launch_ids)
+
+
+def stage_batch(connection: Connection, lines: dict[str, str]) -> None:
+    """Keep some launches, each as a line of COPY by its id, in place of what is staged of them."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(REPLACE, {"launch_ids": list(page)})
-        cursor.copy_expert(COPY, io.StringIO(lines))
-    return len(page)
+        cursor.execute(REPLACE, {"launch_ids": list(lines)})
+        cursor.copy_expert(COPY, io.BytesIO("".join(lines.values()).encode()))
 
 
 def merge(connection: Connection, requests: Sequence[Request], seen_at: datetime) -> Counts:

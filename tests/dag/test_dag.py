@@ -14,7 +14,8 @@ import pytest
 import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, TriggerRule
+from airflow.sdk.api.datamodels._generated import DagRun, DagRunType
 from kubernetes.client import ApiClient
 
 OURS = {"steps", "watching_pod_operator"}  # beside the DAG
@@ -54,9 +55,9 @@ STEPS = {
         database="database-fetch",
         settings={"LAUNCH_LIBRARY_URL", "LAUNCH_LIBRARY_TOKEN"},
         egress="web",
-        plain={"LAUNCH_LIBRARY_PAGES": "1"},
+        plain={"LAUNCH_LIBRARY_PAGES": "1", "RUN_TYPE": "manual"},
         not_retried=(78,),
-        skipped_by=(),
+        skipped_by=(99,),
     ),
     "notify_discord": Step(
         variable="IMAGE_NOTIFY",
@@ -96,11 +97,12 @@ def dag(deployment: pytest.MonkeyPatch) -> DAG:  # noqa: ARG001  # its environme
     return load()
 
 
-def pod_of(dag: DAG, task_id: str, **params: object) -> dict[str, Any]:
+def pod_of(dag: DAG, task_id: str, run_type: DagRunType = DagRunType.MANUAL, **params: object) -> dict[str, Any]:
     """Return the pod that a run with these parameters would make, as JSON of the Kubernetes API."""
     task = dag.get_task(task_id)
     values = {name: param.value for name, param in dag.params.items()} | params
-    task.render_template_fields({"params": values})
+    # A DagRun as a worker has it: its run_type is an enumeration, and that is no string when it is written.
+    task.render_template_fields({"params": values, "dag_run": DagRun.model_construct(run_type=run_type)})
     pod: dict[str, Any] = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
     return pod
 
@@ -275,6 +277,16 @@ def test_the_form_reaches_the_pods(dag: DAG) -> None:
     notify = pod_of(dag, "notify_discord", notify=False)
     assert {"name": "LAUNCH_LIBRARY_PAGES", "value": "all"} in container_of(fetch)["env"]
     assert {"name": "NOTIFY", "value": "false"} in container_of(notify)["env"]
+
+
+@pytest.mark.parametrize(("run_type", "word"), [(DagRunType.MANUAL, "manual"), (DagRunType.SCHEDULED, "scheduled")])
+def test_fetch_knows_a_scheduled_run(dag: DAG, run_type: DagRunType, word: str) -> None:
+    fetch = pod_of(dag, "fetch_and_store_data", run_type)
+    assert {"name": "RUN_TYPE", "value": word} in container_of(fetch)["env"]
+
+
+def test_messages_are_sent_after_a_fetch_that_was_skipped_but_not_after_one_that_failed(dag: DAG) -> None:
+    assert dag.get_task("notify_discord").trigger_rule == TriggerRule.NONE_FAILED
 
 
 def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.MonkeyPatch) -> None:

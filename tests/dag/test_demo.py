@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, TriggerRule
 from kubernetes.client import models as k8s
 
 from demo import message, pods, services
@@ -142,6 +142,30 @@ def test_the_exit_code_decides_the_state(
     assert [(step.task_id, step.state, step.exit_code) for step in steps] == expected
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("raise SystemExit(99)", [("first", "skipped"), ("second", "success")]),
+        ("raise SystemExit(75)", [("first", "failed"), ("second", "upstream_failed")]),
+    ],
+)
+def test_none_failed_runs_after_what_was_skipped(
+    tasks: Path, namespace: pods.Namespace, code: str, expected: list[tuple[str, str]]
+) -> None:
+    dag = make_dag(tasks, code, skip_on_exit_code=99)
+    dag.get_task("second").trigger_rule = TriggerRule.NONE_FAILED
+    steps, _ = run(dag, namespace)
+    assert [(step.task_id, step.state) for step in steps] == expected
+
+
+@pytest.mark.parametrize("run_type", ["manual", "scheduled"])
+def test_a_step_is_told_the_type_of_the_run(tasks: Path, namespace: pods.Namespace, run_type: str) -> None:
+    dag = make_dag(tasks, "", cmds=["echo", "{{ dag_run.run_type.value }}"])
+    lines: list[str] = []
+    list(pods.run(dag, namespace, lambda _, line: lines.append(line), run_type))
+    assert lines[0] == run_type
+
+
 def test_a_step_gets_its_own_environment_and_nothing_of_ours(
     tasks: Path, namespace: pods.Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +239,7 @@ def test_the_token_is_tried_too(standins: tuple[LaunchLibrary, Discord], real: t
     chosen = services.choose(settings, *standins, replay=False)
     assert real[0].requests[0].headers["Authorization"] == "Token t0ken"
     assert "Launch Library: a stand-in, as the real one answers 401." in chosen.summary
-    assert chosen.token == ""
+    assert chosen.token == "stand-in-key"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +255,8 @@ def test_else_stand_ins_are_used_and_the_line_says_why(
     standins: tuple[LaunchLibrary, Discord], settings: dict[str, str], sentences: list[str]
 ) -> None:
     chosen = services.choose(settings, *standins, replay=False)
-    assert (chosen.upcoming_url, chosen.webhook_url) == (standins[0].upcoming_url, standins[1].webhook_url)
+    assert chosen.upcoming_url == standins[0].upcoming_url + "?mode=detailed"
+    assert chosen.webhook_url == standins[1].webhook_url
     assert (chosen.real_library, chosen.real_webhook) == (False, False)
     assert chosen.summary.count("a stand-in, ") == 2
     assert all(sentence in chosen.summary for sentence in sentences)
@@ -243,7 +268,8 @@ def test_a_replay_asks_no_real_service(
     standins: tuple[LaunchLibrary, Discord], real: tuple[LaunchLibrary, Discord]
 ) -> None:
     chosen = services.choose(settings_of(*real), *standins, replay=True)
-    assert (chosen.upcoming_url, chosen.webhook_url) == (standins[0].upcoming_url, standins[1].webhook_url)
+    assert chosen.upcoming_url == standins[0].upcoming_url + "?mode=detailed"
+    assert chosen.webhook_url == standins[1].webhook_url
     assert "which replays recorded pages" in chosen.summary
     assert real[0].requests == real[1].requests == []
 

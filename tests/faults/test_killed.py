@@ -149,7 +149,8 @@ def test_fetch_records_a_failed_request_or_not_and_touches_no_launch(
     world, killer = World(rng, START), Killer(database, "fetch", "its connection", rng, cursor)
     with LaunchLibrary() as library:
         library.page = world.page()
-        env = {"LAUNCH_LIBRARY_URL": library.upcoming_url, "NOW": iso(world.now)}
+        # The token is for more than 15 requests an hour.
+        env = {"LAUNCH_LIBRARY_URL": library.upcoming_url, "LAUNCH_LIBRARY_TOKEN": "t0ken", "NOW": iso(world.now)}
         assert run_step("fetch", database.env("fetch") | env).code == 0
         world.store(world.now)
         failures = [Answer(500, "<html>"), Answer(200, {}), Answer(429, {"detail": ""}, {"Retry-After": "3600"})]

@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import signal
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -60,13 +61,13 @@ def test_a_day_of_fifteen_requests_an_hour(
 ) -> None:
     world = World(rng, START)
     appeared = dict.fromkeys(world.launches, START)
-    long, short = [], []
+    long, short, kept = [], [], 0
     with Throttled(rng) as library:
 
         def wait(seconds: float) -> None:
             library.now += timedelta(seconds=seconds)
 
-        monkeypatch.setattr(launch_library, "time", SimpleNamespace(sleep=wait))
+        monkeypatch.setattr(launch_library, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
         for name, value in (database.env("fetch") | {"LAUNCH_LIBRARY_URL": library.upcoming_url}).items():
             monkeypatch.setenv(name, value)
         while library.now < START + 24 * HOUR:
@@ -75,10 +76,17 @@ def test_a_day_of_fifteen_requests_an_hour(
             if rng.random() < 0.15:
                 world.turn()
                 appeared = dict.fromkeys(world.launches, began) | appeared
+            if rng.random() < 0.1 and not library.wait():
+                library.answered.append(began)  # by somebody else behind the same address
             library.page, asked = world.page(), len(library.asked)
             monkeypatch.setenv("NOW", iso(began))
             code, last = run_here(monkeypatch)
             match library.asked[asked:]:
+                case []:  # its own last hour has had them all
+                    assert code == 75
+                    assert "The last hour has had its 15 requests" in last
+                    kept += 1
+                    continue
                 case [(_, 0)]:
                     assert code == 0
                 case [(_, seconds)]:  # one request, and no other within this run
@@ -102,11 +110,15 @@ def test_a_day_of_fifteen_requests_an_hour(
     assert world.rows.keys() == world.launches.keys()  # none is lost
     late = [world.rows[launch_id][-2] - at for launch_id, at in appeared.items()]
     assert max(late) <= HOUR
+    most = "SELECT max(n) FROM (SELECT count(*) OVER hour AS n FROM fetches WINDOW hour AS (ORDER BY requested_at"
+    ((spent,),) = database.query(f"{most} RANGE BETWEEN '59:59' PRECEDING AND CURRENT ROW)) AS hours")
+    assert spent == LIMIT
     hours = Counter((at - START) // HOUR for at, _ in library.asked)
     allowed = Counter((at - START) // HOUR for at in library.answered)
     print(f"Requests in each hour: {[hours[hour] for hour in range(24)]}")
     print(f"… of which answered:   {[allowed[hour] for hour in range(24)]}")
     print(f"{len(long)} runs ended with 75, for waits of {min(long)} to {max(long)} s")
+    print(f"{kept} runs ended with 75 without a request, as the hour's 15 were made")
     print(f"{len(short)} runs waited, {min(short)} to {max(short)} s")
     print(f"{len(world.rows)} launches, {len(world.changes)} changes; stored at most {max(late)} after it appeared")
 

@@ -161,7 +161,7 @@ def test_an_image_without_an_address_is_none(image: object, address: str | None)
 @pytest.mark.parametrize("number", range(-1, 20))
 def test_every_precision_id_is_read_whether_known_or_not(number: int) -> None:
     words = {0: "second", 1: "minute", 2: "hour", 5: "day", 6: "week", 7: "month", 14: "year"}
-    words |= dict.fromkeys(range(8, 12), "quarter") | dict.fromkeys((12, 13), "half")
+    words |= {7 + number: f"quarter {number}" for number in range(1, 5)} | {12: "half 1", 13: "half 2"}
     read = launch.read(with_(net_precision={"id": number, "name": "Some Other", "abbrev": "SO"}))
     assert read.net_precision == words.get(number, "some other")
 

@@ -173,9 +173,15 @@ def program(database: Database, httpserver: HTTPServer) -> Fetch:
     return partial(database.run, "fetch", LAUNCH_LIBRARY_URL=httpserver.url_for(UPCOMING))
 
 
+@pytest.fixture
+def shared_database(seen_database: Database) -> Database:
+    """A database in which a launch was seen, for what must not change that; its requests are of another hour."""
+    seen_database.query("UPDATE fetches SET requested_at = requested_at - interval '1 hour'")
+    return seen_database
+
+
 @pytest.fixture(scope="module")
-def shared_database(new_database: Callable[..., Database]) -> Database:
-    """A database in which a launch was seen, for what must not change that."""
+def seen_database(new_database: Callable[..., Database]) -> Database:
     shared = new_database()
     shared.query(
         "INSERT INTO rocket_launches (launch_id, name, details, first_seen_at) VALUES (%s, 'As before', '{}', %s)",

@@ -353,7 +353,7 @@ def test_an_answer_of_200_mib_is_not_read_to_its_end(
 ) -> None:
     sent: list[int] = []
     with raw_server(sends(head, 200, sent, chunk)) as url:
-        assert_failed(fetch(LAUNCH_LIBRARY_URL=url), 65, "larger than 16 MiB")
+        assert_failed(fetch(LAUNCH_LIBRARY_URL=url), 65, "larger than 32 MiB")
     assert 10 < len(sent) < 40
     assert requests_made(database) == [(None, True)]
 
@@ -366,7 +366,7 @@ def test_200_mib_packed_small_are_not_unpacked(
     httpserver.expect_request(UPCOMING).respond_with_data(PACKED, status, headers)
     tracemalloc.start()
     try:
-        assert_failed(fetch(), 65, "larger than 16 MiB")
+        assert_failed(fetch(), 65, "larger than 32 MiB")
         assert tracemalloc.get_traced_memory()[1] < 64 * MIB
     finally:
         tracemalloc.stop()

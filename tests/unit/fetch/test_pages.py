@@ -6,6 +6,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
+from bench.steps import detailed_page, peak
 from tests.conftest import Database
 from tests.unit.fetch.conftest import (
     HTML,
@@ -123,3 +124,15 @@ def test_a_page_that_follows_itself_is_noticed(database: Database, httpserver: H
     assert_failed(fetch(LAUNCH_LIBRARY_PAGES="all"), 65, "leads back")
     assert len(httpserver.log) == 1
     assert rows(database) == []
+
+
+@pytest.mark.parametrize("count", [25, 100])
+def test_a_detailed_page_of_any_length_takes_little_memory(
+    database: Database, httpserver: HTTPServer, count: int
+) -> None:
+    body = detailed_page(count)
+    assert len(body) > 45_000 * count
+    httpserver.expect_request(UPCOMING).respond_with_data(body)
+    env = database.env("fetch") | {"LAUNCH_LIBRARY_URL": httpserver.url_for(UPCOMING)}
+    assert peak("-m", "fetch", env=env, folder="tasks") < 64
+    assert len(rows(database)) == count

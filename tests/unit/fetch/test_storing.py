@@ -120,7 +120,7 @@ def test_the_same_page_again_writes_nothing_but_that_it_was_seen(
         ({"name": "Kestrel 4"}, [("name", "Kestrel 1 | Σ-7 Çağ", "Kestrel 4")]),
         ({"net": "2031-05-06T07:08:09Z"}, [("net", "2031-05-04T03:02:01Z", "2031-05-06T07:08:09Z")]),
         ({"net": None}, [("net", "2031-05-04T03:02:01Z", None)]),
-        ({"net_precision": {"id": 9, "name": "Quarter 2"}}, [("net_precision", "hour", "quarter")]),
+        ({"net_precision": {"id": 9, "name": "Quarter 2"}}, [("net_precision", "hour", "quarter 2")]),
         ({"net_precision": None}, [("net_precision", "hour", None)]),
         ({"status": {"id": 5, "name": "On Hold"}}, [("status", "TBC", "Hold")]),
         ({"image": None}, [("image_url", "https://images.example/kestrel.png", None)]),
