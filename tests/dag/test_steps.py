@@ -37,8 +37,10 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def settings() -> set[str]:
-    """Return the names in .env.example."""
-    return set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    """Return the names in .env.example, and the one that is a file."""
+    assert (ROOT / "channels.example.toml").exists()
+    lines = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    return {*lines, "CHANNELS"}
 
 
 def egress_policies() -> list[dict[str, Any]]:
