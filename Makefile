@@ -12,7 +12,7 @@ help:  ## List the targets
 
 .PHONY: demo
 demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays recorded pages
-	@PAGES='$(PAGES)' $(BIN)/python -m demo
+	@PAGES='$(PAGES)' CHECK_CHANNELS='$(CHECK_CHANNELS)' $(BIN)/python -m demo
 
 .PHONY: test
 test: .venv/installed  ## Run the tests; what cannot run here says why; RECORDED_PAGES=FOLDER: on real pages, too
@@ -72,6 +72,10 @@ rows:  ## Show the launches that the cluster has stored
 .PHONY: psql
 psql:  ## Open psql on the cluster's launches
 	@$(PYTHON) -m deploy psql
+
+.PHONY: check-channels
+check-channels:  ## Say what each channel would be sent now, by what is deployed, and send nothing
+	@$(PYTHON) -m deploy check-channels
 
 .PHONY: backup
 backup:  ## Write the cluster's launches into a file here

@@ -94,7 +94,7 @@ EXIT_CODES = """
 
 
 def setting(name: str) -> k8s.V1EnvVar:
-    """Let the kubelet fill in a line of .env: neither Airflow nor its database and UI ever see the value."""
+    """Let the kubelet fill in a setting: neither Airflow nor its database and UI ever see the value."""
     selector = k8s.V1SecretKeySelector(name="settings", key=name, optional=True)
     return k8s.V1EnvVar(name=name, value_from=k8s.V1EnvVarSource(secret_key_ref=selector))
 

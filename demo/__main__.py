@@ -1,6 +1,7 @@
 """`make demo`: the DAG's steps as local processes on a real PostgreSQL, and what comes of them.
 
-`PAGES=FOLDER` replays a folder of recorded pages instead, one run of the DAG each.
+`PAGES=FOLDER` replays a folder of recorded pages instead, one run of the DAG each. `CHECK_CHANNELS=yes` runs the DAG
+once, with notify_discord only saying what it would send to the channels in channels.toml.
 """
 
 import contextlib
@@ -68,6 +69,8 @@ def main() -> int:
     try:
         with contextlib.ExitStack() as stack:
             stage = set_up(stack, replay=bool(pages))
+            if os.environ.get("CHECK_CHANNELS"):
+                return check_channels(stage)
             return replay(stage, pages) if pages else show(stage)
     except (pods.PodError, Failed) as error:
         print(error, file=sys.stderr)
@@ -96,6 +99,8 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
         "LAUNCH_LIBRARY_URL": chosen.upcoming_url,
         "LAUNCH_LIBRARY_TOKEN": chosen.token,
         "DISCORD_WEBHOOK_URL": chosen.webhook_url,
+        # The demo has one channel; a check sends nothing.
+        "CHANNELS": settings["CHANNELS"] if os.environ.get("CHECK_CHANNELS") else "",
         # Never the one of .env: a demo that runs must not hide that the deployment does not.
         "HEARTBEAT_URL": "",
     }
@@ -112,14 +117,7 @@ def show(stage: Stage) -> int:
     """Run the DAG, three times if the launches are the stand-in's, and show what comes of it."""
     for title, scenario in ({"Run": "upcoming"} if stage.services.real_library else RUNS).items():
         stage.library.scenario = scenario
-        heading(title)
-        failed = None
-        for step in pods.run(stage.dag, stage.namespace, lambda _task_id, line: print(f"    {dim(line)}", flush=True)):
-            code = "not run" if step.exit_code is None else f"exit code {step.exit_code}"
-            print(f"  {step.task_id:<22}{step.state:<17}{code:<14}{step.seconds:4.1f} s", flush=True)
-            failed = failed or (step if step.state == "failed" else None)
-        if failed:
-            print(f"\n{failed.task_id} failed: {failed.reason}")
+        if not run(stage, title):
             return 1
     heading(TABLE)
     print(stage.postgres.psql(TABLE), end="")
@@ -129,6 +127,25 @@ def show(stage: Stage) -> int:
     for shown in messages(stage):
         print(shown)
     return 0
+
+
+def check_channels(stage: Stage) -> int:
+    """Run the DAG up to notify_discord, and let that say what it would send."""
+    stage.dag.get_task("notify_discord").arguments = ["--check"]
+    return 0 if run(stage, "What each channel would be sent") else 1
+
+
+def run(stage: Stage, title: str) -> bool:
+    """Run the DAG once, and show it; return whether no step failed."""
+    heading(title)
+    failed = None
+    for step in pods.run(stage.dag, stage.namespace, lambda _task_id, line: print(f"    {dim(line)}", flush=True)):
+        code = "not run" if step.exit_code is None else f"exit code {step.exit_code}"
+        print(f"  {step.task_id:<22}{step.state:<17}{code:<14}{step.seconds:4.1f} s", flush=True)
+        failed = failed or (step if step.state == "failed" else None)
+    if failed:
+        print(f"\n{failed.task_id} failed: {failed.reason}")
+    return not failed
 
 
 def messages(stage: Stage) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.airflow import logs, print_states, trigger, trigger_and_wait
+from deploy.channels import check_channels
 from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
 from deploy.images import build, images, names, push, references
 from deploy.kind import load_images, make_cluster
@@ -136,13 +137,14 @@ def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> N
 
 
 def main() -> int:
-    """Return 0, or 1 with a sentence on standard error."""
+    """Return 0, what a command returns, or 1 with a sentence on standard error."""
     # What `make offline` compiled comes first.
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(prog="python3 -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (up, deploy, trigger, logs, psql, backup, restore, status, down, secrets, images, chart, values):
-        subparser = commands.add_parser(command.__name__, help=command.__doc__)
+    daily = (trigger, logs, psql, check_channels, backup, restore, status)
+    for command in (up, deploy, *daily, down, secrets, images, chart, values):
+        subparser = commands.add_parser(command.__name__.replace("_", "-"), help=command.__doc__)
         subparser.set_defaults(run=command)
         if command is logs:
             subparser.add_argument("task", nargs="?")
@@ -159,14 +161,13 @@ def main() -> int:
             subparser.add_argument("release", choices=RELEASES)
     arguments = parser.parse_args()
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except Failed as failure:
         print(f"\n{failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped: the same command goes on from here.", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

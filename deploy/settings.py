@@ -1,4 +1,4 @@
-"""The settings, from .env and the environment, and the Secrets that are made of them."""
+"""The settings, from .env, channels.toml and the environment, and the Secrets that are made of them."""
 
 import argparse
 import base64
@@ -31,6 +31,7 @@ STAND_INS = {
     "LAUNCH_LIBRARY_TOKEN": "stand-in-key",  # it answers any number of requests
     "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
     "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
+    "CHANNELS": "",  # invented launches must not look like news in a real channel
 }
 
 REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it
@@ -44,13 +45,22 @@ def read_lines(path: Path) -> dict[str, str]:
 
 
 def read_settings(path: Path = ROOT / ".env") -> dict[str, str]:
-    """Return a file's lines and the environment, which wins; a variable that is empty there is not set."""
-    return read_lines(path) | {key: value for key, value in os.environ.items() if value}
+    """Return a file's lines and the environment, which wins; a variable that is empty there is not set.
+
+    CHANNELS is the text of channels.toml beside it, which the steps judge; empty where there is no such file.
+    """
+    channels = path.with_name("channels.toml")
+    try:
+        text = channels.read_text(encoding="utf-8") if channels.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"channels.toml cannot be read ({type(error).__name__}): it has to be a text in UTF-8.") from None
+    return read_lines(path) | {"CHANNELS": text} | {key: value for key, value in os.environ.items() if value}
 
 
 def steps_settings(chosen: dict[str, str]) -> dict[str, str]:
-    """Return the settings of the steps by the names in .env.example; the steps take an empty one for "not set"."""
-    return {name: chosen.get(name, "") for name in read_lines(ROOT / ".env.example").keys() - OF_THE_DEPLOYMENT}
+    """Return the settings of the steps: CHANNELS and what .env.example names. The steps take an empty one for unset."""
+    names = read_lines(ROOT / ".env.example").keys() - OF_THE_DEPLOYMENT | {"CHANNELS"}
+    return {name: chosen.get(name, "") for name in names}
 
 
 def settings() -> dict[str, str]:

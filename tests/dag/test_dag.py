@@ -64,7 +64,10 @@ STEPS = {
         image="registry.example:5000/rocket-launches/notify@sha256:" + 64 * "0",
         next=set(),
         database="database-notify",
-        settings={"DISCORD_WEBHOOK_URL", "HEARTBEAT_URL"},
+        settings={
+            *("DISCORD_WEBHOOK_URL", "CHANNELS", "ANNOUNCE_HOURS", "REMINDERS", "SLIP_MINUTES"),
+            "HEARTBEAT_URL",
+        },
         egress="web",
         plain={"NOTIFY": "true"},
         not_retried=(65, 78),
@@ -291,7 +294,7 @@ def test_messages_are_sent_after_a_fetch_that_was_skipped_but_not_after_one_that
 
 def test_no_secret_of_the_deployment_can_reach_airflow(deployment: pytest.MonkeyPatch) -> None:
     """Even where Airflow's own environment has them, the pods' specifications do not."""
-    for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "HEARTBEAT_URL", "LAUNCH_LIBRARY_TOKEN"):
+    for name in ("PGPASSWORD", "DISCORD_WEBHOOK_URL", "CHANNELS", "HEARTBEAT_URL", "LAUNCH_LIBRARY_TOKEN"):
         deployment.setenv(name, "a-secret-value")
     dag = load()
     assert "a-secret-value" not in json.dumps([pod_of(dag, task_id) for task_id in STEPS])

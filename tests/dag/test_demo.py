@@ -1,5 +1,6 @@
 """The demo: the runner of pods with steps made here, and the whole program with the real ones."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk import DAG, TriggerRule
 from kubernetes.client import models as k8s
 
+from demo import __main__ as demo_program
 from demo import message, pods, services
 from deploy.settings import read_settings
 from standins.discord import NO_ANSWER, Discord
@@ -201,6 +204,39 @@ def test_a_failed_step_is_told_without_its_time(tasks: Path, namespace: pods.Nam
     code = "print('2026-11-24T07:20:05Z ERROR Nothing there: wait.'); raise SystemExit(75)"
     steps, _ = run(make_dag(tasks, code), namespace)
     assert steps[0].reason == "Nothing there: wait."
+
+
+# channels.toml
+
+
+def test_a_check_of_the_channels_runs_what_is_before_it_and_sends_nothing(
+    tasks: Path, namespace: pods.Namespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("fetch", "notify"):
+        (tasks / name).mkdir()
+        (tasks / name / "__main__.py").write_text("import sys; print('run with', sys.argv[1:])")
+        (tasks / name / "Dockerfile").write_text(f'ENTRYPOINT ["python", "-m", "{name}"]\n')
+    with DAG("made_here", schedule=None) as dag:
+        fetch = KubernetesPodOperator(task_id="fetch", image="x/fetch:1")
+        notify_discord = KubernetesPodOperator(task_id="notify_discord", image="x/notify:1")
+        fetch >> notify_discord
+    stage: Any = SimpleNamespace(dag=dag, namespace=namespace)
+    assert demo_program.check_channels(stage) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith("run with")] == ["run with []", "run with ['--check']"]
+    (tasks / "notify" / "__main__.py").write_text("raise SystemExit(78)")
+    assert demo_program.check_channels(stage) == 1
+
+
+@pytest.mark.parametrize(("check", "used"), [("", ""), ("yes", "the file's text")])
+def test_the_demo_uses_channels_toml_only_to_check_it(monkeypatch: pytest.MonkeyPatch, check: str, used: str) -> None:
+    monkeypatch.setenv("LAUNCH_LIBRARY_URL", "http://localhost/")  # so that no real service is asked
+    monkeypatch.setenv("CHANNELS", "the file's text")
+    monkeypatch.setenv("CHECK_CHANNELS", check)
+    monkeypatch.setattr(pods, "load_dag", lambda _: SimpleNamespace(dag_id="made_here"))
+    with contextlib.ExitStack() as stack:
+        stage = demo_program.set_up(stack, replay=False)
+        assert stage.namespace.secrets["settings"]["CHANNELS"] == used
 
 
 # The first line.

@@ -10,6 +10,7 @@ import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
 from kubernetes.client import ApiClient
 
+from deploy.channels import pod as check_pod
 from deploy.images import references, steps
 from init_schema.schema import GRANTS
 
@@ -37,8 +38,10 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def settings() -> set[str]:
-    """Return the names in .env.example."""
-    return set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    """Return the names in .env.example, and the one that is a file."""
+    assert (ROOT / "channels.example.toml").exists()
+    lines = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    return {*lines, "CHANNELS"}
 
 
 def egress_policies() -> list[dict[str, Any]]:
@@ -100,3 +103,18 @@ def test_a_steps_requirements_are_locked(step: str) -> None:
     assert wanted
     for name in wanted:
         assert re.search(rf"^{re.escape(name)}==\S+ \\$", locked, re.MULTILINE), name
+
+
+def test_the_pod_that_checks_the_channels_is_notifys_but_for_its_way_out(pods: list[dict[str, Any]]) -> None:
+    (step,) = (pod for pod in pods if "/notify:" in pod["spec"]["containers"][0]["image"])
+    (container,) = step["spec"]["containers"]
+    check = check_pod(container["image"])
+    (checking,) = check["spec"]["containers"]
+    assert "egress" not in check["metadata"]["labels"]
+    for name in ("automountServiceAccountToken", "restartPolicy", "securityContext"):
+        assert check["spec"][name] == step["spec"][name]
+    for name in ("envFrom", "resources", "securityContext"):
+        assert checking[name] == container[name]
+    rest = [variable for variable in container["env"] if variable not in checking["env"]]
+    assert [variable["name"] for variable in rest] == ["HEARTBEAT_URL", "NOTIFY"]
+    assert len(container["env"]) - len(rest) == len(checking["env"])

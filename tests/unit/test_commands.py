@@ -1,8 +1,9 @@
-"""`make status`, `make logs` and `make trigger` on a cluster whose kubectl, helm and Airflow API are stand-ins.
+"""`make status`, `make logs` and others on a cluster whose kubectl, helm and Airflow API are stand-ins.
 
 PostgreSQL is real. What Airflow's API answers was taken from Airflow 3.3.2, cut to what is used.
 """
 
+import argparse
 import base64
 import json
 import os
@@ -19,10 +20,11 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from deploy import channels
 from deploy.airflow import DAG as DAG_ID
 from deploy.airflow import trigger_and_wait
 from deploy.programs import TASKS as TASKS_NAMESPACE
-from deploy.programs import phase
+from deploy.programs import Failed, phase
 from tests.conftest import ROOT, Database
 
 DAG = f"/api/v2/dags/{DAG_ID}"
@@ -582,6 +584,67 @@ def test_without_a_pod_and_its_events_it_says_where_to_look(cluster: Cluster) ->
     assert (code, output) == (1, "")
     assert f"No pod of {TASK} is there" in error
     assert "Airflow's log of the task" in error
+
+
+# make check-channels
+
+CHECKS = "INFO launches would be sent: Falcon 9 | Starlink\n"
+
+
+def check(cluster: Cluster, **status: object) -> tuple[int, str, str]:
+    variables = [{"name": "IMAGE_FETCH", "value": "fetch:1"}, {"name": "IMAGE_NOTIFY", "value": "notify:1"}]
+    containers = [{"name": "git-sync"}, {"name": "dag-processor", "env": variables}]
+    cluster.told["answers"] = {
+        "get deployment airflow-dag-processor": json.dumps(
+            {"spec": {"template": {"spec": {"containers": containers}}}}
+        ),
+        "delete pod check-channels": "",
+        "create -f -": "",
+        "get pod check-channels": json.dumps({"status": status}),
+        "logs check-channels": CHECKS,
+    }
+    return cluster.run("check-channels")
+
+
+@pytest.mark.parametrize("code", [0, 78, 99])
+def test_check_channels_prints_the_log_and_returns_the_steps_exit_code(cluster: Cluster, code: int) -> None:
+    states = [{"state": {"terminated": {"exitCode": code}}}]
+    assert check(cluster, phase="Succeeded", containerStatuses=states) == (code, CHECKS, "")
+
+
+def test_check_channels_says_why_the_pod_did_not_run(cluster: Cluster) -> None:
+    waiting = {"reason": "CreateContainerConfigError", "message": 'secret "database-notify" not found'}
+    states = [{"state": {"waiting": waiting}}]
+    code, _, error = check(cluster, phase="Failed", reason="DeadlineExceeded", containerStatuses=states)
+    told = 'DeadlineExceeded: CreateContainerConfigError: secret "database-notify" not found.'
+    assert (code, error) == (1, f"\nThe pod check-channels did not run to its end: {told}\n")
+
+
+def test_check_channels_needs_airflow(cluster: Cluster) -> None:
+    cluster.told["answers"]["get deployment airflow-dag-processor"] = ""
+    code, _, error = cluster.run("check-channels")
+    assert (code, error) == (1, "\nAirflow is not there: make up deploys it, make status shows what is.\n")
+
+
+def test_check_channels_leaves_no_pod_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, ...]] = []
+
+    def kubectl(*command: str, stdin: str = "") -> str:
+        done.append(command)
+        if command[0] == "create":
+            [container] = json.loads(stdin)["spec"]["containers"]
+            assert (container["image"], container["args"]) == ("notify:1", ["--check"])
+        if command[0] == "logs":
+            raise Failed("no log")
+        return json.dumps(
+            {"status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 75}}}]}}
+        )
+
+    monkeypatch.setattr(channels, "kubectl", kubectl)
+    monkeypatch.setattr(channels, "deployed_image", lambda: "notify:1")
+    with pytest.raises(Failed, match="no log"):
+        channels.check_channels(argparse.Namespace())
+    assert [command[0] for command in done] == ["delete", "create", "get", "logs", "delete"]
 
 
 # make trigger

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy import __main__ as command_line
-from deploy import charts, kind
+from deploy import charts, kind, settings
 from deploy.charts import RELEASES, Release, wanted
 from deploy.images import STAND_IN_IMAGE
 from deploy.programs import CONTEXT, TASKS, Failed, phase, run
@@ -160,6 +160,39 @@ def test_a_release_with_a_setting_is_installed_only_where_it_is_set(monkeypatch:
     monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", setting="SEARCH"))
     assert list(wanted({})) == list(wanted({"SEARCH": ""})) == ["operator", "postgres", "airflow"]
     assert list(wanted({"SEARCH": "yes"})) == ["operator", "postgres", "airflow", "search"]
+
+
+# channels.toml
+
+
+def test_the_text_of_channels_toml_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHANNELS", raising=False)
+    (tmp_path / ".env").write_text("SCHEDULE=@hourly\n")
+    assert settings.read_settings(tmp_path / ".env")["CHANNELS"] == ""
+    (tmp_path / "channels.toml").write_text('[[channel]]\nname = "🚀"\n', encoding="utf-8")
+    chosen = settings.read_settings(tmp_path / ".env")
+    assert (chosen["CHANNELS"], chosen["SCHEDULE"]) == ('[[channel]]\nname = "🚀"\n', "@hourly")
+    assert settings.steps_settings(chosen)["CHANNELS"] == chosen["CHANNELS"]
+
+
+@pytest.mark.parametrize("kind", ["latin-1", "folder"])
+def test_a_channels_toml_that_is_no_text_is_said_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    if kind == "folder":
+        (tmp_path / "channels.toml").mkdir()
+    else:
+        (tmp_path / "channels.toml").write_text('name = "hush ü"\n', encoding=kind)
+    with pytest.raises(Failed, match=r"^channels\.toml cannot be read") as failure:
+        settings.read_settings(tmp_path / ".env")
+    assert "hush" not in str(failure.value)
+
+
+def test_with_stand_ins_the_real_channels_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHANNELS", "real ones")
+    monkeypatch.setenv("STAND_INS", "yes")
+    assert settings.steps_settings(settings.settings())["CHANNELS"] == ""
+    monkeypatch.delenv("STAND_INS")
+    monkeypatch.setattr(settings, "read_lines", lambda _: {})  # whatever .env here says
+    assert settings.settings()["CHANNELS"] == "real ones"
 
 
 # What is seen of it
