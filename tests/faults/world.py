@@ -114,7 +114,7 @@ class World:
         }
 
     def store(self, at: datetime, by_id: Sequence[str] = ()) -> None:
-        """The page, as it is now, was stored at this time, and so were the launches that were asked for by their ids."""
+        """The page, as it is now, was stored at this time, and so were the launches that were asked for by id."""
         for launches in (self.on_page, *([launch_id] for launch_id in by_id)):
             sorts = Counter(self._see(launch_id, at) for launch_id in launches)
             numbers = [sorts[sort] for sort in ("added", "changed", "unchanged")]
