@@ -31,6 +31,7 @@ CHANGES = """
     SELECT name, field, old_value, new_value, date_trunc('second', seen_at) AS seen_at
     FROM launch_changes JOIN rocket_launches USING (launch_id) ORDER BY launch_changes.id;
 """
+PAGE = "SELECT seen, added, changed FROM fetches WHERE url LIKE '%/upcoming/%' ORDER BY id DESC LIMIT 1"
 # What the stand-in for the Launch Library says in each run.
 RUNS = {
     "Run 1": "upcoming",
@@ -179,7 +180,7 @@ def replay(stage: Stage, pages: list[Path]) -> int:
             failures[f"{failed.task_id} with {failed.exit_code}"] += 1
             result = f"{failed.task_id} failed with {failed.exit_code}: {failed.reason}"
         else:
-            (numbers,) = stage.query("SELECT seen, added, changed FROM fetches ORDER BY id DESC LIMIT 1")
+            (numbers,) = stage.query(PAGE)
             posted, edited = (now - then for now, then in zip(sent(stage.discord), before, strict=True))
             result = "seen {:3}, added {:3}, changed {:3}; ".format(*numbers)
             result += f"posted {posted}, edited {edited}" if posted or edited else steps[-1].state

@@ -105,9 +105,9 @@ def airflow_state(now: datetime) -> dict[str, Any]:
 def last_good_fetch(stored: dict[str, Any], airflow: dict[str, Any], now: datetime) -> str:
     """Say when the launches were last read, and what has failed since.
 
-    It is late when two scheduled runs have not done it since, and the second one has had the time for its retries: longer
-    than the hour in which a scheduled run may need no request. A scheduler that is dead makes no runs: then it is the run
-    that was to come next, and another as long after that.
+    It is late when two scheduled runs have not done it since, and the second one has had the time for its retries; that
+    is longer than the hour in which a scheduled run may need no request. A scheduler that is dead makes no runs: then
+    it is the run that was to come next, and another as long after that.
     """
     if "failure" in stored:
         return str(stored["failure"])

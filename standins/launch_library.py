@@ -1,21 +1,24 @@
-"""A stand-in for the Launch Library: a page of our own in the shape of 2.3.0, or a recorded one, byte for byte.
+"""A stand-in for the Launch Library: launches of our own in the shape of 2.3.0, or a recorded page, byte for byte.
 
-`upcoming-2.3.0.json` is a page as the published description has it, except that its times are ISO 8601 durations, so
-that there is always something upcoming: `net` and `last_updated` count from the start of the stand-in, the window
-from `net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z.
-`slipped-2.3.0.json` says, by a launch's id, what is different some hours later.
+`upcoming-2.3.0.json` is a detailed page as the published description has it, with two differences. What is empty in a
+detailed launch alone is left out (EMPTY). And its times are ISO 8601 durations, so that there is always something
+upcoming: `net`, `last_updated` and an update's `created_on` count from the start of the stand-in, the window from
+`net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z. A scenario such
+as `slipped-2.3.0.json` says, by a launch's id, what is different some hours later.
 
-In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.page`, `.faults`. As
-a program: `python -m standins.launch_library`; `PUT /control` takes `{"scenario": "slipped"}` besides faults.
+In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.dropped`, `.withdrawn`,
+`.page`, `.faults`. As a program: `python -m standins.launch_library`; `PUT /control` takes `{"scenario": "slipped",
+"dropped": [ID, …], "withdrawn": [ID, …]}` besides faults.
 """
 
+import contextlib
 import json
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from standins.server import Answer, Request, StandIn, serve
 
@@ -25,29 +28,55 @@ UPCOMING = {
     "2.2.0": "/2.2.0/launch/upcoming/",
     "2.0.0": "/2.0.0/launch/upcoming/",
 }
+# What `mode=list` has of a launch.
+LIST = (
+    *("id", "url", "name", "response_mode", "slug", "launch_designator", "status", "last_updated", "net"),
+    *("net_precision", "window_end", "window_start", "image", "infographic"),
+)
+# What only `mode=detailed` has, where it is empty. What is within these fields and others is as `mode=normal` has it.
+EMPTY: dict[str, Any] = {
+    "flightclub_url": None,
+    "updates": [],
+    "info_urls": [],
+    "vid_urls": [],
+    "timeline": [],
+    "pad_turnaround": None,
+    "mission_patches": [],
+}
+SCENARIOS = {path.name.removesuffix("-2.3.0.json") for path in FOLDER.glob("*-2.3.0.json")}
 DURATION = re.compile(r"(-?)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 
 
 class LaunchLibrary(StandIn):
-    """The list of upcoming launches. `page`, where set, is what it answers to every version's address."""
+    """The list of upcoming launches, and each by its id.
+
+    Launches that are `dropped` are not in the list any more, those that are `withdrawn` are not known at all. `page`,
+    where set, is what it answers to every version's address; a launch that was on one is known as it was on the last.
+    """
 
     def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.started_at = datetime.now(UTC).replace(second=0, microsecond=0)
         self.scenario = "upcoming"
+        self.dropped: list[str] = []
+        self.withdrawn: list[str] = []
         self.page: bytes | None = None
+        self._recorded: dict[str, dict[str, Any]] = {}
         super().__init__(port, host)
         self.upcoming_url = self.url + UPCOMING["2.3.0"]
 
     def state(self) -> dict[str, Any]:
-        """Return the requests and the scenario."""
-        return super().state() | {"scenario": self.scenario}
+        """Return the requests, the scenario, and the launches that are not in the list."""
+        now = {"scenario": self.scenario, "dropped": self.dropped, "withdrawn": self.withdrawn}
+        return super().state() | now
 
     def control(self, orders: dict[str, Any]) -> None:
-        """Take `scenario` besides the faults."""
+        """Take `scenario`, `dropped` and `withdrawn` besides the faults."""
         scenario = orders.pop("scenario", self.scenario)
-        if scenario not in ("upcoming", "slipped"):
+        if scenario not in SCENARIOS:
             raise TypeError(f"no scenario {scenario}")
         self.scenario = scenario
+        self.dropped = orders.pop("dropped", self.dropped)
+        self.withdrawn = orders.pop("withdrawn", self.withdrawn)
         super().control(orders)
 
     def answer(self, request: Request) -> Answer:
@@ -64,10 +93,12 @@ class LaunchLibrary(StandIn):
                 },
             )
         if self.page is not None and request.path in UPCOMING.values():
-            return Answer(200, self.page)
+            return self.recorded(self.page)
         if request.path != UPCOMING["2.3.0"]:
-            return Answer(404, {"detail": "Not found."})
-        launches = self.launches()
+            return self.one(unquote(request.path))
+        mode = request.query.get("mode", "normal")
+        away = {*self.dropped, *self.withdrawn}
+        launches = [in_mode(launch, mode) for launch in self.launches() if launch["id"] not in away]
         limit, offset = min(int(request.query.get("limit", 10)), 100), int(request.query.get("offset", 0))
 
         def link(to: int) -> str:
@@ -83,6 +114,21 @@ class LaunchLibrary(StandIn):
         }
         return Answer(200, body)
 
+    def recorded(self, page: bytes) -> Answer:
+        """Answer with a page, and remember its launches."""
+        with contextlib.suppress(ValueError, TypeError, LookupError):  # it may be no page
+            self._recorded |= {launch["id"]: launch for launch in json.loads(page)["results"]}
+        return Answer(200, page)
+
+    def one(self, path: str) -> Answer:
+        """Answer with the launch of an address such as /2.3.0/launches/ID/, which is always detailed."""
+        own = {launch["id"]: in_mode(launch, "detailed") for launch in self.launches()}
+        known = self._recorded or {name: launch for name, launch in own.items() if name not in self.withdrawn}
+        *folder, launch_id, _ = path.split("/")
+        if "/".join([*folder, "upcoming/"]) not in UPCOMING.values() or launch_id not in known:
+            return Answer(404, {"detail": "Not found."})
+        return Answer(200, known[launch_id])
+
     def launches(self) -> list[dict[str, Any]]:
         """Return the launches of the scenario, the nearest first."""
         launches = json.loads((FOLDER / "upcoming-2.3.0.json").read_text())["results"]
@@ -90,6 +136,14 @@ class LaunchLibrary(StandIn):
             changes = json.loads((FOLDER / f"{self.scenario}-2.3.0.json").read_text())
             launches = [launch | changes.get(launch["id"], {}) for launch in launches]
         return sorted((dated(launch, self.started_at) for launch in launches), key=lambda launch: str(launch["net"]))
+
+
+def in_mode(launch: dict[str, Any], mode: str) -> dict[str, Any]:
+    """Return of a launch what an answer in this mode has."""
+    if mode == "detailed":
+        return EMPTY | launch
+    names = LIST if mode == "list" else launch.keys() - EMPTY.keys()
+    return {name: value for name, value in launch.items() if name in names} | {"response_mode": mode}
 
 
 def dated(launch: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -105,7 +159,16 @@ def dated(launch: dict[str, Any], now: datetime) -> dict[str, Any]:
         "window_end": net + duration(launch["window_end"]),
         "last_updated": now + duration(launch["last_updated"]),
     }
-    return launch | {"net_precision": precision} | {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in times.items()}
+    updates = [
+        update | {"created_on": iso(now + duration(update["created_on"]))} for update in launch.get("updates", [])
+    ]
+    changed = {"net_precision": precision} | ({"updates": updates} if updates else {})
+    return launch | changed | {name: iso(time) for name, time in times.items()}
+
+
+def iso(time: datetime) -> str:
+    """Write a time as the Launch Library does."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def duration(text: str) -> timedelta:

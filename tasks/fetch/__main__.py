@@ -18,6 +18,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # it is 
 
 import step
 from fetch import launch, store
+from fetch.follow import follow
 from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
 from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, Failure
 
@@ -50,14 +51,17 @@ def run() -> int:
             with contextlib.suppress(psycopg2.Error):
                 store.record_failure(connection, library.requests, str(failure))
             raise
-        counts = store.merge(connection, library.requests, seen_at)
+        pages = sum(request.error is None for request in library.requests)
+        followed = follow(connection, library, cadence.spent, seen_at)
+        counts = store.merge(connection, library.requests, seen_at, followed.asked, followed.withdrawn)
     for request in library.requests:
         for warning in request.warnings:
             log.warning("%s", warning)
     log.info(
-        "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d",
+        "Stored %d launches: %d added, %d changed, %d unchanged; %d unreadable; pages read: %d%s",
         *counts,
-        sum(request.error is None for request in library.requests),
+        pages,
+        f"; asked for by id: {len(followed.asked)}" if followed.asked else "",
     )
     return DONE
 

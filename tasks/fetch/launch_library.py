@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import requests
 
@@ -163,6 +163,26 @@ class LaunchLibrary:
                     f"The page's next link leads back to {url}: nothing was stored. Check LAUNCH_LIBRARY_URL.",
                 )
             asked.add(url)
+
+    def launch_url(self, launch_id: str) -> str | None:
+        """Return the address of one launch, made from the list's; None if that is not one of the Launch Library's."""
+        parts = urlsplit(self._start)
+        if not (found := re.fullmatch("(.*/launch(es)?/)upcoming/?", parts.path)):
+            return None
+        return urlunsplit(parts._replace(path=f"{found[1]}{quote(launch_id, safe='')}/", query=""))
+
+    def launch(self, url: str) -> Any:  # noqa: ANN401  # any JSON
+        """Ask for one launch by its address; it is None if the answer is not JSON. Raises Failure as `pages` does.
+
+        A throttle is not waited out.
+        """
+        request, answer = self._get(url, may_wait=False)
+        body = answer.body()
+        request.status = 200
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
 
     def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, Answer]:
         """Ask once; wait out a short throttle and ask once more."""

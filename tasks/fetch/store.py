@@ -70,9 +70,10 @@ MERGE = """
                 image_url = s.image_url,
                 last_updated = s.last_updated,
                 details = s.details,
-                last_seen_at = %(seen_at)s
+                last_seen_at = %(seen_at)s,
+                withdrawn_at = NULL
         WHEN MATCHED
-            THEN UPDATE SET last_seen_at = %(seen_at)s
+            THEN UPDATE SET last_seen_at = %(seen_at)s, withdrawn_at = NULL
         WHEN NOT MATCHED
             THEN INSERT (launch_id, name, net, net_precision, status, image_url, last_updated, details,
                          first_seen_at, last_seen_at)
@@ -100,6 +101,27 @@ MERGE = """
     LEFT JOIN counted AS c ON c.request = r.number
     ORDER BY r.number
     RETURNING seen, added, changed, unchanged, unreadable
+"""
+
+# Launches that a message shows, that no page of this run has, and that have no outcome yet. The further one is from its
+# time, the less often it is asked for: an eighth of that distance apart, an hour at least, a week at most.
+TO_FOLLOW = """
+    SELECT launch_id FROM rocket_launches AS r
+    WHERE coalesce(status, '') NOT IN ('Success', 'Failure', 'Partial Failure')
+      AND withdrawn_at IS NULL
+      AND EXISTS (SELECT FROM notifications AS n WHERE n.launch_id = r.launch_id AND n.message_id IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM staged AS s WHERE s.launch_id = r.launch_id)
+      AND %(now)s - greatest(last_seen_at, asked_at)
+          >= least(greatest(greatest(%(now)s - net, net - %(now)s) / 8, interval '1 hour'), interval '7 days')
+    ORDER BY greatest(last_seen_at, asked_at), id
+    LIMIT 3
+"""
+
+FOLLOWED = """
+    UPDATE rocket_launches
+    SET asked_at = %(now)s,
+        withdrawn_at = CASE WHEN launch_id = ANY(%(withdrawn)s) THEN %(now)s END
+    WHERE launch_id = ANY(%(asked)s)
 """
 
 # When a request was spent and when the next one is due. Five minutes less than an hour: a scheduled run that begins a
@@ -198,14 +220,32 @@ def stage_batch(connection: Connection, lines: dict[str, str]) -> None:
         cursor.copy_expert(COPY, io.BytesIO("".join(lines.values()).encode()))
 
 
-def merge(connection: Connection, requests: Sequence[Request], seen_at: datetime) -> Counts:
-    """Store all that was staged, what changed by it, and a row a request: all of it or nothing."""
+def to_follow(connection: Connection, now: datetime) -> list[str]:
+    """Return the ids of launches to ask for, the one that was not asked for the longest first."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(TO_FOLLOW, {"now": now})
+        return [launch_id for (launch_id,) in cursor.fetchall()]
+
+
+def merge(
+    connection: Connection,
+    requests: Sequence[Request],
+    seen_at: datetime,
+    asked: Sequence[str] = (),
+    withdrawn: Sequence[str] = (),
+) -> Counts:
+    """Store all that was staged, what changed by it, and a row a request: all of it or nothing.
+
+    `asked` and `withdrawn` are the ids of launches that were asked for, and of those that are not known any more.
+    """
     with connection, connection.cursor() as cursor:
         # One at a time: a second run waits here, and then compares with what the first has stored.
         cursor.execute("LOCK TABLE rocket_launches IN SHARE ROW EXCLUSIVE MODE")
         parameters = {"seen_at": seen_at, "requests": as_json([asdict(request) for request in requests])}
         cursor.execute(MERGE, parameters | {"iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS"Z"'})
-        return Counts(*map(sum, zip(*cursor.fetchall(), strict=True)))
+        counts = Counts(*map(sum, zip(*cursor.fetchall(), strict=True)))
+        cursor.execute(FOLLOWED, {"now": seen_at, "asked": list(asked), "withdrawn": list(withdrawn)})
+        return counts
 
 
 def record_failure(connection: Connection, requests: Sequence[Request], error: str) -> None:

@@ -16,7 +16,7 @@ from bench.steps import PEAK
 from standins.discord import NO_ANSWER, SERVER_ERROR
 from standins.server import Answer
 from tests.conftest import ROOT, Database
-from tests.faults.world import SlowDiscord, SlowLibrary, World, iso, stored_in
+from tests.faults.world import SlowDiscord, SlowLibrary, World, iso, launch_id_of, stored_in
 
 RUNS = 500
 FAULT_FREE = 3  # at the end
@@ -71,7 +71,7 @@ class Soak:
         self, database: Database, rng: random.Random, library: SlowLibrary, discord: SlowDiscord, folder: Path
     ) -> None:
         self.database, self.rng, self.library, self.discord, self.folder = database, rng, library, discord, folder
-        self.world = World(rng, START)
+        self.world = library.world = World(rng, START)
         self.faults: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()  # messages that arrived, and whose answers did not
@@ -112,14 +112,17 @@ class Soak:
             fault, bad = rng.choice(list(bad_answers(library.page).items()))
             self.faults[f"Launch Library: {fault}"] += 1
         library.faults, library.delay = (bad.answers.copy(), bad.delay) if bad else ([], 0.0)
-        code, lines = self.step("fetch", LAUNCH_LIBRARY_URL=library.upcoming_url)
+        asked = len(library.requests)
+        # The token is for more than 15 requests an hour.
+        code, lines = self.step("fetch", LAUNCH_LIBRARY_URL=library.upcoming_url, LAUNCH_LIBRARY_TOKEN="t0ken")
         assert code == (bad.code if bad else 0), (fault, lines)
         assert not library.faults, fault
         for status in bad.statuses if bad else []:
             world.fail(status)
         if code:
             return code
-        world.store(world.now)
+        paths = [request.path for request in library.requests[asked:]]
+        world.store(world.now, [launch_id_of(path) for path in paths if "launch-" in path])
 
         fault = rng.choice(list(DISCORD)) if faults and rng.random() < 0.5 else None
         discord.faults, discord.delay = DISCORD[fault].copy() if fault else [], 0.3 if fault == "slow" else 0.0

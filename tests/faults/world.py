@@ -6,6 +6,8 @@ What should be stored is worked out from the facts below, never from what the st
 import json
 import random
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -111,26 +113,26 @@ class World:
             "pad": {"total_launch_count": facts.turns},
         }
 
-    def store(self, at: datetime) -> None:
-        """The page, as it is now, was stored at this time."""
-        added = changed = 0
-        for launch_id in self.on_page:
-            facts = self.launches[launch_id]
-            row = (facts.name, facts.net, facts.net_precision, facts.status, facts.image_url)
-            first_seen_at = at
-            if launch_id in self.rows:
-                before, after = self.stored[launch_id].values(), facts.values()
-                new = [(launch_id, key, before[key], after[key], at) for key in before if before[key] != after[key]]
-                self.changes += new
-                changed += bool(new)
-                first_seen_at = self.rows[launch_id][-2]
-            else:
-                added += 1
-            self.rows[launch_id] = (*row, self.details(launch_id), first_seen_at, at)
-            self.stored[launch_id] = facts
-        seen = len(self.on_page)
+    def store(self, at: datetime, by_id: Sequence[str] = ()) -> None:
+        """The page, as it is now, was stored at this time, and so were the launches that were asked for by id."""
+        for launches in (self.on_page, *([launch_id] for launch_id in by_id)):
+            sorts = Counter(self._see(launch_id, at) for launch_id in launches)
+            numbers = [sorts[sort] for sort in ("added", "changed", "unchanged")]
+            self.fetches.append((200, False, len(launches), *numbers, 0))
         self.last_page = self.on_page.copy()
-        self.fetches.append((200, False, seen, added, changed, seen - added - changed, 0))
+
+    def _see(self, launch_id: str, at: datetime) -> str:
+        """A launch, as it is now, was stored; return if that is one that was added, has changed, or has not."""
+        facts, sort, first_seen_at = self.launches[launch_id], "added", at
+        if launch_id in self.rows:
+            before, after = self.stored[launch_id].values(), facts.values()
+            new = [(launch_id, key, before[key], after[key], at) for key in before if before[key] != after[key]]
+            self.changes += new
+            sort, first_seen_at = "changed" if new else "unchanged", self.rows[launch_id][-2]
+        row = (facts.name, facts.net, facts.net_precision, facts.status, facts.image_url)
+        self.rows[launch_id] = (*row, self.details(launch_id), first_seen_at, at)
+        self.stored[launch_id] = facts
+        return sort
 
     def fail(self, status: int | None) -> None:
         """A request of which nothing was stored; without a status where there was no whole answer."""
@@ -179,7 +181,17 @@ class Slow(StandIn):
 
 
 class SlowLibrary(Slow, LaunchLibrary):
-    """A Launch Library that takes its time."""
+    """A Launch Library that takes its time, and that knows every launch of the world by its id."""
+
+    world: World
+
+    def one(self, path: str) -> Answer:
+        return Answer(200, self.world.details(launch_id_of(path)))
+
+
+def launch_id_of(path: str) -> str:
+    """Return the id in the address of one launch."""
+    return path.split("/")[-2]
 
 
 class SlowDiscord(Slow, Discord):

@@ -222,7 +222,12 @@ def test_the_stand_ins_can_be_controlled_from_outside(discord: Discord, library:
     throttled, fine = (requests.get(library.upcoming_url, timeout=5) for _ in range(2))
     assert (throttled.status_code, throttled.headers["Retry-After"], fine.status_code) == (429, "7", 200)
     state = requests.get(f"{library.url}/control", timeout=5).json()
-    assert state == {"requests": ["GET /2.3.0/launches/upcoming/"] * 2, "scenario": "slipped"}
+    assert state == {
+        "requests": ["GET /2.3.0/launches/upcoming/"] * 2,
+        "scenario": "slipped",
+        "dropped": [],
+        "withdrawn": [],
+    }
 
     requests.post(discord.webhook_url, json={"content": "Hello"}, timeout=5).raise_for_status()
     [message] = requests.get(f"{discord.url}/control", timeout=5).json()["messages"]
@@ -292,6 +297,63 @@ def test_the_slipped_scenario_changes_three_launches(library: LaunchLibrary) -> 
     old, new = map(datetime.fromisoformat, changed["net"])
     assert new - old == timedelta(minutes=75)
     assert [status["abbrev"] for status in changed["status"]] == ["Go", "TBC"]
+
+
+# How many fields a launch has, by the published description.
+@pytest.mark.parametrize(("mode", "fields"), [("list", 14), ("normal", 32), ("detailed", 39)])
+def test_the_library_has_what_the_mode_has(library: LaunchLibrary, mode: str, fields: int) -> None:
+    launches = requests.get(f"{library.upcoming_url}?limit=100&mode={mode}", timeout=5).json()["results"]
+    assert {launch["response_mode"] for launch in launches} == {mode}
+    assert {len(launch) for launch in launches} == {fields}
+    assert all(("vid_urls" in launch) == (mode == "detailed") for launch in launches)
+
+
+def test_the_librarys_mode_is_normal_unless_it_is_told(library: LaunchLibrary) -> None:
+    [launch] = requests.get(f"{library.upcoming_url}?limit=1", timeout=5).json()["results"]
+    assert launch["response_mode"] == "normal"
+
+
+def test_the_detailed_launches_have_what_a_message_shows(library: LaunchLibrary) -> None:
+    launches = requests.get(f"{library.upcoming_url}?limit=100&mode=detailed", timeout=5).json()["results"]
+    types = [[vid["type"]["name"] for vid in launch["vid_urls"]] for launch in launches if launch["vid_urls"]]
+    assert ["Unofficial Re-stream", "Official Webcast"] in types
+    for launch in launches:
+        assert launch["vid_urls"] == sorted(launch["vid_urls"], key=lambda vid: int(vid["priority"]))
+        times = [update["created_on"] for update in launch["updates"]]
+        assert times == sorted(times, reverse=True)
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
+    assert {len(launch["updates"]) for launch in launches} == {0, 1, 2}
+    assert any(launch["probability"] and launch["weather_concerns"] for launch in launches)
+    [unknown] = [launch for launch in launches if launch["pad"]["name"] == "Unknown Pad"]
+    mission = unknown["mission"]
+    assert (mission["type"], mission["orbit"]["name"], mission["description"]) == ("Unknown", "Unknown", "Details TBD.")
+
+
+def test_the_library_knows_a_launch_by_its_id_until_it_is_withdrawn(library: LaunchLibrary) -> None:
+    first, second, *_ = [launch["id"] for launch in library.launches()]
+    orders = {"dropped": [first], "withdrawn": [second]}
+    requests.put(f"{library.url}/control", json=orders, timeout=5).raise_for_status()
+    page = requests.get(f"{library.upcoming_url}?limit=100", timeout=5).json()
+    assert page["count"] == 10
+    assert {first, second}.isdisjoint(launch["id"] for launch in page["results"])
+
+    def by_id(launch_id: str, path: str = "/2.3.0/launches") -> requests.Response:
+        return requests.get(f"{library.url}{path}/{launch_id}/", timeout=5)
+
+    assert (by_id(first).json()["id"], by_id(first).json()["response_mode"]) == (first, "detailed")
+    for unknown in (by_id(second), by_id("nobody"), by_id(first, "/2.3.0/pads")):
+        assert (unknown.status_code, unknown.json()) == (404, {"detail": "Not found."})
+
+
+def test_the_library_knows_a_launch_of_a_recorded_page_as_it_was_last(library: LaunchLibrary) -> None:
+    for name in ("earlier", "later"):
+        library.page = json.dumps({"results": [{"id": "a b", "name": name}]}).encode()
+        requests.get(library.url + UPCOMING["2.2.0"], timeout=5)
+    library.page = b'{"results": []}'
+    requests.get(library.url + UPCOMING["2.2.0"], timeout=5)
+    found = requests.get(f"{library.url}/2.2.0/launch/a%20b/", timeout=5)
+    assert found.json() == {"id": "a b", "name": "later"}
+    assert requests.get(f"{library.url}/2.2.0/launch/c/", timeout=5).status_code == 404
 
 
 @pytest.mark.parametrize("page", [b"{}", b'{"results": [{"id'])
