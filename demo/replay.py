@@ -165,7 +165,7 @@ def table(messages: Sequence[Message]) -> str:
         of_kind = [message for message in messages if message.kind == kind]
         # What was announced is measured by when the launch was at last, a reminder by what it reminded of.
         leads = [
-            net - message.posted_at
+            (net - message.posted_at).total_seconds()
             for message in of_kind
             if (net := message.last_net if kind in ("announced", "outcome") else message.net)
         ]
@@ -176,9 +176,9 @@ def table(messages: Sequence[Message]) -> str:
     return "\n".join(lines)
 
 
-def span(length: timedelta) -> str:
+def span(seconds: float) -> str:
     """Write a length of time in hours and minutes; below zero, it is after NET."""
-    minutes = round(length.total_seconds() / 60)
+    minutes = round(seconds / 60)
     return f"{'-' if minutes < 0 else ''}{abs(minutes) // 60} h {abs(minutes) % 60:02} min"
 
 

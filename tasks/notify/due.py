@@ -28,6 +28,12 @@ class Time(NamedTuple):
         """Return a launch's time; 2.0.0 has no precision, and TBD at midnight is a date that nobody knows yet."""
         return cls(launch.net, "unknown" if is_placeholder(launch) else launch.net_precision)
 
+    def after(self, field: str, value: str | None) -> "Time":
+        """Return it after a change of that field to that value."""
+        if field == "net":
+            return self._replace(net=parse(value) if value else None)
+        return self._replace(precision=value) if field == "net_precision" else self
+
     def is_near(self, now: datetime, reach: timedelta = DAY) -> bool:
         """Tell whether it is known to the day or better, and no further from now than `reach`, on either side."""
         return self.net is not None and self.precision in (None, *PRECISE, *TO_THE_DAY) and abs(self.net - now) <= reach
@@ -56,23 +62,19 @@ class Due(NamedTuple):
 
 def slips(launch: Launch, changes: Sequence[Change], least: timedelta) -> list[Slip]:
     """Return a launch's slips and holds, the oldest first; several small moves add up to one slip of `least`."""
-    first = {change.field: change.old_value for change in reversed(changes)}
-    today = Time.of(launch)
-    known = Time(
-        (first["net"] and parse(first["net"])) if "net" in first else today.net,
-        first.get("net_precision", today.precision),
-    )
+    known = Time.of(launch)
+    for change in reversed(changes):
+        known = known.after(change.field, change.old_value)  # back to how it was at first
     gone_by = known  # what people go by: it does not follow a small move in the last day
     found = []
     for seen_at in sorted({change.seen_at for change in changes}):
-        new = {change.field: change.new_value for change in changes if change.seen_at == seen_at}
-        known = Time(
-            (new["net"] and parse(new["net"])) if "net" in new else known.net, new.get("net_precision", known.precision)
-        )
+        together = [change for change in changes if change.seen_at == seen_at]
+        for change in together:
+            known = known.after(change.field, change.new_value)
         if not gone_by.is_near(seen_at):
             gone_by = known
-        elif has_slipped(gone_by, known, least) or new.get("status") == "Hold":
-            found.append(Slip(max(change.id for change in changes if change.seen_at == seen_at), seen_at, gone_by))
+        elif has_slipped(gone_by, known, least) or any(change.new_value == "Hold" for change in together):
+            found.append(Slip(together[-1].id, seen_at, gone_by))
             gone_by = known
     return found
 
