@@ -2,7 +2,7 @@
 
 import re
 import string
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from notify.message import PRECISE, STATUSES, announced
+from notify import message
+from notify.message import PRECISE, STATUSES, announced, span
 from notify.store import Launch
 from standins.discord import find_problems
 
@@ -225,6 +226,107 @@ def test_a_name_of_which_nothing_can_be_shown_still_has_a_title(name: str) -> No
     assert embed(name=name)["title"].strip()
 
 
+OFFICIAL = {"priority": 10, "url": "https://example.org/official", "type": {"id": 1, "name": "Official Webcast"}}
+STREAM = {"priority": 7, "url": "https://example.org/stream", "type": {"id": 4, "name": "Unofficial Re-stream"}}
+
+
+@pytest.mark.parametrize(
+    ("videos", "told"),
+    [
+        ([STREAM, OFFICIAL], "[Official Webcast](https://example.org/official) · [Unofficial Re-stream](https://example.org/stream)"),
+        ([OFFICIAL, STREAM], "[Official Webcast](https://example.org/official) · [Unofficial Re-stream](https://example.org/stream)"),
+        ([OFFICIAL | {"priority": 1}, STREAM], "[Official Webcast](https://example.org/official)"),
+        ([OFFICIAL], "[Watch](https://example.org/official)"),
+        ([STREAM], "[Watch](https://example.org/stream)"),
+        ([STREAM | {"url": "javascript:x"}, OFFICIAL], "[Watch](https://example.org/official)"),
+        (["https://example.org/a", "https://example.org/b"], "[Watch](https://example.org/a)"),
+        ([], None),
+        (None, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["vid_urls", "vidURLs"])
+def test_the_official_webcast_comes_first(key: str, videos: object, told: str | None) -> None:
+    assert fields(details={key: videos}).get("Webcast") == told
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({"probability": 60, "weather_concerns": "Cumulus Cloud Rule"}, "60 % go; Cumulus Cloud Rule"),
+        ({"probability": 90, "weather_concerns": None}, "90 % go"),
+        ({"probability": None, "weather_concerns": "Liftoff Winds"}, "Liftoff Winds"),
+        ({"probability": -1}, None),
+        ({"probability": "60"}, None),
+        ({"probability": True}, None),
+    ],
+)
+def test_the_weather(details: dict[str, Any], told: str | None) -> None:
+    assert fields(details=details).get("Weather") == told
+
+
+def test_the_newest_line_of_the_launch_librarys_team() -> None:
+    updates = [
+        {"comment": "Now targeting 18:08.", "created_on": "2026-01-14T00:08:00Z"},
+        {"comment": "Liftoff.", "created_on": "2026-01-14T18:08:00Z"},
+        {"comment": "Added.", "created_on": "2026-01-05T20:54:00Z"},
+    ]
+    assert fields(details={"updates": updates})["Latest"] == "Liftoff."
+    assert "Latest" not in fields(details={"updates": [{"comment": None}]})
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "told"),
+    [
+        ("Failure", {"failreason": "It fell over."}, "It fell over."),
+        ("Partial Failure", {"failreason": "Half of it."}, "Half of it."),
+        ("Hold", {"holdreason": "A boat."}, "A boat."),
+        ("Go", {"holdreason": "A boat, earlier.", "failreason": "x"}, None),
+        ("Failure", {"failreason": ""}, None),
+    ],
+)
+def test_why_it_is_on_hold_or_failed(status: str, details: dict[str, Any], told: str | None) -> None:
+    assert fields(status=status, details=details).get("Reason") == told
+
+
+def test_what_the_launch_library_does_not_know_is_not_shown() -> None:
+    details = {
+        "mission": {
+            "name": "Unknown Payload",
+            "type": "Unknown",
+            "description": "Details TBD.",
+            "orbit": {"name": "Unknown"},
+        },
+        "pad": {
+            "name": "Unknown Pad",
+            "latitude": 1,
+            "longitude": 2,
+            "map_url": "https://maps.example.org/",
+            "location": {"name": "Jiuquan, China"},
+        },
+    }
+    told = embed(details=details)
+    assert "description" not in told
+    assert {field["name"]: field["value"] for field in told["fields"] if field["name"] in ("Mission", "Pad")} == {
+        "Pad": "Jiuquan, China"
+    }
+    assert "Pad" not in fields(details={"pad": {"name": "Unknown Pad", "location": {"name": "Unknown Location"}}})
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (timedelta(seconds=20), "1 min"),
+        (timedelta(minutes=52, seconds=20), "52 min"),
+        (timedelta(minutes=59, seconds=50), "1 h"),
+        (timedelta(hours=1, minutes=15), "1 h 15 min"),
+        (timedelta(days=1, minutes=15), "1 day"),
+        (timedelta(days=2, hours=3, minutes=9), "2 days 3 h"),
+    ],
+)
+def test_a_length_of_time(length: timedelta, words: str) -> None:
+    assert span(length) == words
+
+
 # Other people's text
 
 HOSTILE = [
@@ -256,6 +358,7 @@ HOSTILE = [
     ":smile:",
 ]
 PLACES = ["name", "status", "rocket", "provider", "pad", "location", "mission", "kind", "description", "precision"]
+PLACES += ["weather", "latest", "reason"]
 
 
 def told_at(place: str, text: str) -> str:
@@ -269,8 +372,11 @@ def told_at(place: str, text: str) -> str:
             "type": text if place == "kind" else "T",
             "description": text if place == "description" else "D",
         },
+        "weather_concerns": text if place == "weather" else None,
+        "updates": [{"comment": text if place == "latest" else None}],
+        "failreason": text if place == "reason" else None,
     }
-    of: dict[str, Any] = {"details": details}
+    of: dict[str, Any] = {"details": details} | ({"status": "Failure"} if place == "reason" else {})
     if place in ("name", "status"):
         of[place] = text
     elif place == "precision":
@@ -301,6 +407,34 @@ def test_a_hostile_text_is_shown_and_does_nothing(place: str, text: str) -> None
     assert_harmless(told.removeprefix("2026 (").removesuffix(")") if place == "precision" else told)
     visible = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     assert visible in shown(told)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_first_line_and_the_label_of_a_link_do_nothing_either(text: str) -> None:
+    videos = [{"priority": 1, "url": "https://example.org/", "type": {"name": text}}, OFFICIAL]
+    one = launch(name=text, status="Failure", details={"failreason": text, "vid_urls": videos, "webcast_live": True})
+    bodies = [
+        message.reminder(one, NET - timedelta(hours=1), "7"),
+        message.slipped(one, one._replace(net=MIDNIGHT), "7"),
+        message.slipped(one._replace(status="Hold"), one, "7"),
+        message.live(one, NET - timedelta(hours=1), "7"),
+        message.outcome(one, "7"),
+    ]
+    for body in bodies:
+        assert_harmless(body["content"].removesuffix(" <@&7>"))
+        assert body["content"].endswith(" <@&7>")
+        assert body["allowed_mentions"] == {"parse": [], "roles": ["7"]}
+        assert list(find_problems(body)) == []
+        for field in body["embeds"][0]["fields"]:
+            if field["name"] == "Webcast":
+                for part in field["value"].split(" · "):
+                    assert LINK.fullmatch(part), part
+    board = message.board(10 * [one])
+    lines = board["embeds"][0]["description"].split("\n")[::2]
+    assert len(lines) == 10
+    for line in lines:
+        assert_harmless(line.removeprefix("**").removesuffix("**"))
+    assert list(find_problems(board)) == []
 
 
 LONG = {
