@@ -11,8 +11,12 @@ help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
 
 .PHONY: demo
-demo: .venv/installed  ## Run the pipeline on this machine; PAGES=FOLDER replays recorded pages
+demo: .venv/installed  ## Run the pipeline on this machine; PAGES=… replays a folder or an archive of recorded pages
 	@PAGES='$(PAGES)' CHECK_CHANNELS='$(CHECK_CHANNELS)' $(BIN)/python -m demo
+
+.PHONY: replay
+replay: .venv/installed  ## Replay recorded pages, a run every ten minutes, and print what is told; PAGES=…
+	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m demo.replay
 
 .PHONY: test
 test: .venv/installed  ## Run the tests; what cannot run here says why; RECORDED_PAGES=FOLDER: on real pages, too

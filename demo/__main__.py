@@ -1,7 +1,7 @@
-"""`make demo`: the DAG's steps as local processes on a real PostgreSQL, and what comes of them.
+"""`make demo`: the DAG's steps as local processes on a real PostgreSQL, through the hours of one launch.
 
-`PAGES=FOLDER` replays a folder of recorded pages instead, one run of the DAG each. `CHECK_CHANNELS=yes` runs the DAG
-once, with notify_discord only saying what it would send to the channels in channels.toml.
+`PAGES=…` replays a folder or an archive of recorded pages instead, one run of the DAG each. `CHECK_CHANNELS=yes` runs
+the DAG once, with notify_discord only saying what it would send to the channels in channels.toml.
 """
 
 import contextlib
@@ -11,15 +11,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 
 from demo import message, pods, services
+from demo.recorded import TOLD, Message, NoPages, Page, recorded_pages, table
 from deploy.programs import Failed
 from deploy.settings import read_settings, steps_settings
 from standins.discord import Discord
@@ -32,12 +33,28 @@ CHANGES = """
     FROM launch_changes JOIN rocket_launches USING (launch_id) ORDER BY launch_changes.id;
 """
 PAGE = "SELECT seen, added, changed FROM fetches WHERE url LIKE '%/upcoming/%' ORDER BY id DESC LIMIT 1"
-# What the stand-in for the Launch Library says in each run.
-RUNS = {
-    "Run 1": "upcoming",
-    "Run 2: the nearest launch has slipped, another has a new name, a third a new image": "slipped",
-    "Run 3: nothing has changed": "slipped",
-}
+
+
+class Run(NamedTuple):
+    """What the stand-in for the Launch Library says in a run, and when that is, from its start."""
+
+    title: str
+    scenario: str
+    at: timedelta
+
+
+LAUNCH = "Starlink Group 17-42"
+T0 = timedelta(hours=3, minutes=20, seconds=30)
+SLIPPED = T0 + timedelta(minutes=75)
+RUNS = (
+    Run("the launch is announced", "upcoming", timedelta()),
+    Run("55 minutes before T-0", "upcoming", T0 - timedelta(minutes=55)),
+    Run("half an hour before T-0, it has slipped", "slipped", T0 - timedelta(minutes=30)),
+    Run("55 minutes before the new T-0", "slipped", SLIPPED - timedelta(minutes=55)),
+    Run("15 minutes before T-0, the webcast is live", "live", SLIPPED - timedelta(minutes=15)),
+    Run("half an hour after T-0, it was a success", "flown", SLIPPED + timedelta(minutes=30)),
+    Run("ten minutes later, nothing has changed", "flown", SLIPPED + timedelta(minutes=40)),
+)
 
 
 @dataclass
@@ -62,17 +79,17 @@ def main() -> int:
     """Run the demo or the replay; return 0, 1 if a step failed, 2 if there is nothing to run, 130 or 141 if stopped."""
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
         signal.signal(stop, signal.default_int_handler)
-    folder = os.environ.get("PAGES", "")
-    pages = sorted(Path(folder).glob("*.json")) if folder else []
-    if folder and not pages:
-        print(f"PAGES={folder} is no folder with *.json files: give one with recorded pages.", file=sys.stderr)
-        return 2
+    source = os.environ.get("PAGES", "")
     try:
+        pages = recorded_pages(Path(source)) if source else None
         with contextlib.ExitStack() as stack:
-            stage = set_up(stack, replay=bool(pages))
+            stage = set_up(stack, replay=pages is not None)
             if os.environ.get("CHECK_CHANNELS"):
                 return check_channels(stage)
-            return replay(stage, pages) if pages else show(stage)
+            return replay(stage, source, pages) if pages else show(stage)
+    except NoPages as error:
+        print(error, file=sys.stderr)
+        return 2
     except (pods.PodError, Failed) as error:
         print(error, file=sys.stderr)
         return 1
@@ -115,18 +132,31 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
 
 
 def show(stage: Stage) -> int:
-    """Run the DAG, three times if the launches are the stand-in's, and show what comes of it."""
-    for title, scenario in ({"Run": "upcoming"} if stage.services.real_library else RUNS).items():
-        stage.library.scenario = scenario
-        if not run(stage, title):
+    """Run the DAG, once or through the hours of the stand-in's launch, and show what comes of it."""
+    real = stage.services.real_library
+    channel: dict[str, list[message.Version]] = {}
+    if not real:
+        print("For the steps, the runs are hours apart; the lines of their logs have the real time.")
+    for number, (title, scenario, after) in enumerate(RUNS[:1] if real else RUNS, 1):
+        at = datetime.now(UTC) if real else stage.library.started_at + after
+        stage.library.scenario, stage.namespace.environment = scenario, {"NOW": at.isoformat()}
+        if not run(stage, "Run" if real else f"Run {number}, {message.clock(at)}: {title}"):
             return 1
+        for posted in stage.discord.messages:
+            versions = channel.setdefault(posted.id, [])
+            if not versions or versions[-1].body != posted.body:
+                versions.append(message.Version(at, posted.body))
     heading(TABLE)
     print(stage.postgres.psql(TABLE), end="")
     heading("What changed")
     print(stage.postgres.psql(CHANGES), end="")
-    heading("The message")
-    for shown in messages(stage):
-        print(shown)
+    if stage.services.real_webhook:
+        channel = real_channel(stage)
+    about = [versions for versions in channel.values() if real or LAUNCH in str(versions[0].body)]
+    others = len(channel) - len(about)
+    heading("The channel" + (f", without {others} messages about other launches" if others else ""))
+    for versions in about:
+        print(message.show(versions))
     return 0
 
 
@@ -149,30 +179,29 @@ def run(stage: Stage, title: str) -> bool:
     return not failed
 
 
-def messages(stage: Stage) -> Iterator[str]:
-    """Yield the messages as they are read in the channel."""
-    if not stage.services.real_webhook:
-        yield from (message.show(posted.body, posted.history) for posted in stage.discord.messages)
-        return
+def real_channel(stage: Stage) -> dict[str, list[message.Version]]:
+    """Return the messages as Discord gives them back."""
     address, _, query = stage.services.webhook_url.partition("?")
-    for (message_id,) in stage.query("SELECT message_id FROM notifications WHERE message_id IS NOT NULL"):
+    channel = {}
+    for message_id, at in stage.query("SELECT message_id, posted_at FROM notifications ORDER BY id"):
         try:
             answer = requests.get(f"{address}/messages/{message_id}", query, timeout=services.PROBE_SECONDS)
-            yield message.show(answer.json(), [])
+            channel[message_id] = [message.Version(at, answer.json())]
         except requests.RequestException as error:  # its own text has the address in it, which is a secret
-            yield f"Discord does not give message {message_id} back ({type(error).__name__}): look into the channel."
+            why = type(error).__name__
+            print(f"\nDiscord does not give message {message_id} back ({why}): look into the channel.")
+    return channel
 
 
-def replay(stage: Stage, pages: list[Path]) -> int:
+def replay(stage: Stage, source: str, pages: Iterable[Page]) -> int:
     """Run the DAG once for each recorded page, a line each, and show the totals; return 1 if every run failed."""
-    heading(f"{len(pages)} pages of {pages[0].parent}")
+    heading(f"The pages of {source}")
     failures: Counter[str] = Counter()
     seconds = []
     before = (0, 0)
-    width = max(len(page.name) for page in pages)
     for page in pages:
-        stage.library.page = page.read_bytes()
-        stage.namespace.environment = recorded_at(page)
+        stage.library.page = page.body
+        stage.namespace.environment = {"NOW": page.at.isoformat()}
         started = time.monotonic()
         steps = list(pods.run(stage.dag, stage.namespace, lambda *_: None))
         seconds.append(time.monotonic() - started)
@@ -185,12 +214,12 @@ def replay(stage: Stage, pages: list[Path]) -> int:
             result = "seen {:3}, added {:3}, changed {:3}; ".format(*numbers)
             result += f"posted {posted}, edited {edited}" if posted or edited else steps[-1].state
         before = sent(stage.discord)
-        print(f"{page.name:<{width}}{seconds[-1]:5.2f} s  {result}", flush=True)
+        print(f"{page.at:%Y-%m-%dT%H:%M:%SZ} {seconds[-1]:5.2f} s  {result}", flush=True)
 
     heading("Totals")
-    print(f"Runs:     {len(pages)}, each {sum(seconds) / len(pages):.2f} s, at most {max(seconds):.2f} s")
+    print(f"Runs:     {len(seconds)}, each {sum(seconds) / len(seconds):.2f} s, at most {max(seconds):.2f} s")
     print(f"Failed:   {failures.total()}" + "".join(f"; {n} {what}" for what, n in failures.items()))
-    if failures.total() == len(pages):
+    if failures.total() == len(seconds):
         return 1
     ((launches,),) = stage.query("SELECT count(*) FROM rocket_launches")
     changes = stage.query("SELECT field, count(*) FROM launch_changes GROUP BY field ORDER BY count(*) DESC, field")
@@ -198,16 +227,8 @@ def replay(stage: Stage, pages: list[Path]) -> int:
     print(f"Launches: {launches}")
     print(f"Changes:  {sum(n for _, n in changes)}" + "".join(f"; {n} {field}" for field, n in changes))
     print(f"Messages: {posted} posted; edits: {edited}")
+    print(f"\n{table([Message(*row) for row in stage.query(TOLD)])}")
     return 0
-
-
-def recorded_at(page: Path) -> dict[str, str]:
-    """Return `NOW` for a page that has its time in its name, such as 20250503T191502Z.json."""
-    try:
-        time_ = datetime.strptime(page.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return {}
-    return {"NOW": time_.isoformat()}
 
 
 def sent(discord: Discord) -> tuple[int, int]:

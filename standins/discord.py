@@ -197,6 +197,7 @@ def shown(message: Message) -> dict[str, Any]:
         "channel_id": message.thread or "1310000000000000002",
         "content": message.body.get("content", ""),
         "embeds": message.body.get("embeds", []),
+        "flags": message.body.get("flags", 0),
         "timestamp": message.posted_at.isoformat(),
         "edited_timestamp": message.edited_at.isoformat() if message.edited_at else None,
     }

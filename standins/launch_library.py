@@ -3,8 +3,8 @@
 `upcoming-2.3.0.json` is a detailed page as the published description has it, with two differences. What is empty in a
 detailed launch alone is left out (EMPTY). And its times are ISO 8601 durations, so that there is always something
 upcoming: `net`, `last_updated` and an update's `created_on` count from the start of the stand-in, the window from
-`net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z. A scenario such
-as `slipped-2.3.0.json` says, by a launch's id, what is different some hours later.
+`net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z. The scenarios are
+the hours of one launch. A file such as `live-2.3.0.json` says, by a launch's id, what differs from the scenario before.
 
 In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.dropped`, `.withdrawn`,
 `.page`, `.faults`. As a program: `python -m standins.launch_library`; `PUT /control` takes `{"scenario": "slipped",
@@ -43,7 +43,7 @@ EMPTY: dict[str, Any] = {
     "pad_turnaround": None,
     "mission_patches": [],
 }
-SCENARIOS = {path.name.removesuffix("-2.3.0.json") for path in FOLDER.glob("*-2.3.0.json")}
+SCENARIOS = ("upcoming", "slipped", "live", "flown")  # each builds on the one before
 DURATION = re.compile(r"(-?)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 
 
@@ -132,8 +132,8 @@ class LaunchLibrary(StandIn):
     def launches(self) -> list[dict[str, Any]]:
         """Return the launches of the scenario, the nearest first."""
         launches = json.loads((FOLDER / "upcoming-2.3.0.json").read_text())["results"]
-        if self.scenario != "upcoming":
-            changes = json.loads((FOLDER / f"{self.scenario}-2.3.0.json").read_text())
+        for scenario in SCENARIOS[1 : SCENARIOS.index(self.scenario) + 1]:
+            changes = json.loads((FOLDER / f"{scenario}-2.3.0.json").read_text())
             launches = [launch | changes.get(launch["id"], {}) for launch in launches]
         return sorted((dated(launch, self.started_at) for launch in launches), key=lambda launch: str(launch["net"]))
 

@@ -1,14 +1,16 @@
 """The demo: the runner of pods with steps made here, and the whole program with the real ones."""
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -341,50 +343,60 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 # The message.
 
 
-def test_a_message_is_shown_as_its_reader_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message, "datetime", Noon)
-    fields = [{"name": "When", "value": f"<t:{int(NOON.timestamp()) + 7200}:F>\n<t:{int(NOON.timestamp()) + 7200}:R>"}]
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+UNIX = int(NOON.timestamp())
+
+
+def local(hour: int) -> str:
+    return f"{NOON.replace(hour=hour).astimezone():%H:%M %Z}"
+
+
+def test_a_message_is_shown_as_its_reader_sees_it() -> None:
+    fields = [{"name": "When", "value": f"<t:{UNIX + 7200}:F>\n<t:{UNIX + 7200}:R>"}]
     fields += [{"name": "Pad", "value": "[Pad \\[1\\]](https://maps.example.org/1)"}]
-    shown = message.show(
-        {"embeds": [{"title": "H3 | \\*Kōnotori\\*", "fields": fields, "image": {"url": "https://x.example/a.jpg"}}]},
-        [{"embeds": [{"title": "H3 | \\*Kōnotori\\*", "fields": [{"name": "When", "value": "March 2026"}]}]}],
-    )
-    local = f"{NOON.replace(hour=14).astimezone():%H:%M %Z}"
-    assert [line.removeprefix("│").strip() for line in shown.splitlines()[1:-1] if line != "│"] == [
+    embed = {"title": "H3 | \\*Kōnotori\\*", "fields": fields, "image": {"url": "https://x.example/a.jpg"}}
+    first, second = ([{"name": "When", "value": f"<t:{UNIX + to}:R>"}, fields[1]] for to in (3600, 10800))
+    versions = [
+        message.Version(NOON.replace(hour=7), {"embeds": [embed | {"fields": first}], "flags": 4096}),
+        message.Version(NOON.replace(hour=8), {"embeds": [embed | {"fields": second}], "flags": 4096}),
+        message.Version(NOON, {"embeds": [embed], "flags": 4096}),
+    ]
+    top, *lines, _ = message.show(versions).splitlines()
+    assert top.startswith(f"┌─ {local(7)}, silent ──")
+    assert [line.removeprefix("│").strip() for line in lines if line != "│"] == [
         "H3 | *Kōnotori*",
-        f"When:     Tuesday, 24 November 2026 {local}, in 2 hours",
+        f"When:     Tuesday, 24 November 2026 {local(14)}",
+        "in 2 hours",
         "Pad:      Pad [1] <https://maps.example.org/1>",
         "[image: https://x.example/a.jpg]",
-        "(edited; it said before:)",
-        "When:     March 2026",
+        f"(edited at {local(12)}; it said before:)",
+        "When:     in 7 hours",  # as it was when the message said so
+        f"(edited at {local(8)}; it said before:)",
+        "When:     in 6 hours",
     ]
 
 
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-
-class Noon(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> "Noon":
-        return cls.fromtimestamp(NOON.timestamp(), tz)
+def test_a_message_that_makes_a_sound_says_so_and_begins_with_its_first_line() -> None:
+    shown = message.show([message.Version(NOON, {"content": "H3 flies", "embeds": [{"fields": []}]})])
+    assert shown.splitlines()[0].startswith(f"┌─ {local(12)}, makes a sound ──")
+    assert shown.splitlines()[1] == "│ H3 flies"
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(-3600, "1 hour ago"), (59, "in 59 seconds"), (86400 * 3, "in 3 days"), (0, "0 seconds ago")]
 )
-def test_a_countdown_is_told_in_words(monkeypatch: pytest.MonkeyPatch, seconds: int, words: str) -> None:
-    monkeypatch.setattr(message, "datetime", Noon)
-    assert message.moment(int(NOON.timestamp()) + seconds, "R") == words
+def test_a_countdown_is_told_in_words(seconds: int, words: str) -> None:
+    assert message.moment(UNIX + seconds, "R", NOON) == words
 
 
 # The whole program.
 
 
-def demo(**settings: str) -> "subprocess.Popen[str]":
+def demo(program: str = "demo", **settings: str) -> "subprocess.Popen[str]":
     # An address without a version: whatever .env says, no real service is used.
     always = {"LAUNCH_LIBRARY_URL": "http://localhost/", "PAGES": ""}
     return subprocess.Popen(
-        [sys.executable, "-m", "demo"],
+        [sys.executable, "-m", program],
         cwd=ROOT,
         env=os.environ | always | settings,
         stdout=subprocess.PIPE,
@@ -401,7 +413,7 @@ def output_of(process: "subprocess.Popen[str]") -> list[str]:
     return output.splitlines()
 
 
-def test_the_demo_shows_runs_table_changes_and_message() -> None:
+def test_the_demo_shows_the_hours_of_a_launch_then_table_changes_and_channel() -> None:
     process = demo()
     lines = output_of(process)
     assert process.returncode == 0, "\n".join(lines)
@@ -409,7 +421,7 @@ def test_the_demo_shows_runs_table_changes_and_message() -> None:
     ends = [line.split()[:5] for line in lines if line.startswith(("  initialize", "  fetch", "  notify"))]
     good = ["success", "exit", "code", "0"]
     assert ends == [
-        *([task, *good] for _ in range(2) for task in ("initialize_schema", "fetch_and_store_data", "notify_discord")),
+        *([task, *good] for _ in range(6) for task in ("initialize_schema", "fetch_and_store_data", "notify_discord")),
         ["initialize_schema", *good],
         ["fetch_and_store_data", *good],
         ["notify_discord", "skipped", "exit", "code", "99"],
@@ -425,11 +437,23 @@ def test_the_demo_shows_runs_table_changes_and_message() -> None:
     assert "(12 rows)" in lines
     changes = lines[lines.index("What changed") :]
     assert {"net", "status", "name", "image_url"} <= {cell.strip() for line in changes for cell in line.split(" | ")}
-    shown = changes[changes.index("The message") :]
-    assert "│ Falcon 9 Block 5 | Starlink Group 17-42" in shown
-    before = shown.index("│ (edited; it said before:)")
-    assert "│ Status:   To be confirmed" in shown[:before]
-    assert "│ Status:   Go for launch" in shown[before:]
+
+
+def test_the_demos_channel_has_each_kind_in_the_order_of_the_launchs_life() -> None:
+    lines = output_of(demo())
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("The channel, without "))
+    tops = [number for number, line in enumerate(lines) if line.startswith("┌")]
+    assert tops[0] > start
+    frames = [lines[top : lines.index("└" + "─" * message.WIDTH, top)] for top in tops]
+    sounds = [frame[0].split(", ")[1].rstrip(" ─") for frame in frames]
+    assert sounds == ["silent", *["makes a sound"] * 4, "silent"]
+    assert all(frame[1].startswith("│ Falcon 9 Block 5 | Starlink Group 17-42") for frame in frames)
+    words = ["", "launches in 55 min", "slipped to", "launches in 55 min", "the webcast is live", "was successful"]
+    assert all(word in " ".join(frame[1:3]) for word, frame in zip(words, frames, strict=True))
+    announced = frames[0]
+    assert [line.split()[1] for line in announced if line.startswith("│ (edited at")] == ["(edited"] * 3
+    statuses = [line.removeprefix("│ Status:   ") for line in announced if line.startswith("│ Status:")]
+    assert statuses == ["Launch successful", "Go for launch", "To be confirmed", "Go for launch"]
 
 
 def test_with_real_services_the_demo_runs_once(real: tuple[LaunchLibrary, Discord]) -> None:
@@ -438,8 +462,9 @@ def test_with_real_services_the_demo_runs_once(real: tuple[LaunchLibrary, Discor
     assert process.returncode == 0, "\n".join(lines)
     assert "/heartbeat" not in [request.path for request in real[1].requests]
     assert sum("notify_discord" in line for line in lines) == 1
-    (posted,) = real[1].messages
-    assert f"│ {posted.body['embeds'][0]['title'].replace(chr(92), '')}" in lines
+    assert len(real[1].messages) == sum(line.startswith("┌") and ", silent ─" in line for line in lines) == 2
+    for posted in real[1].messages:
+        assert f"│ {posted.body['embeds'][0]['title'].replace(chr(92), '')}" in lines
     assert not any("stand-in-token" in line for line in lines)
 
 
@@ -477,24 +502,62 @@ def test_a_replay_runs_the_dag_for_each_page_in_order(tmp_path: Path) -> None:
     assert process.returncode == 0, "\n".join(lines)
     assert "which replays recorded pages" in lines[0]
     runs = [line.partition(" s  ") for line in lines if line.startswith("2025")]
-    assert [name.split(".")[0] for name, _, _ in runs] == list(pages)
+    assert [name.split()[0].replace("-", "").replace(":", "") for name, _, _ in runs] == list(pages)
     assert runs[0][2].startswith("fetch_and_store_data failed with 65: ")
     assert runs[1][2] == "seen   1, added   1, changed   0; posted 1, edited 0"
-    assert runs[2][2] == "seen   1, added   0, changed   1; posted 0, edited 1"
-    assert lines[-4:] == [
+    assert runs[2][2] == "seen   1, added   0, changed   1; posted 1, edited 1"
+    assert lines[lines.index("Totals") + 3 :] == [
         "Failed:   1; 1 fetch_and_store_data with 65",
         "Launches: 1",
         "Changes:  2; 1 name; 1 net",
-        "Messages: 1 posted; edits: 1",
+        "Messages: 2 posted; edits: 1",
+        "",
+        "| kind | messages | launches | before NET, median | before NET, least |",
+        "|---|---|---|---|---|",
+        "| announced | 1 | 1 | 14 h 26 min | 14 h 26 min |",
+        "| slipped | 1 | 1 | 6 h 21 min | 6 h 21 min |",
     ]
 
 
-@pytest.mark.parametrize("folder", ["there/is/none", ""])
-def test_a_folder_without_pages_is_refused(tmp_path: Path, folder: str) -> None:
-    process = demo(PAGES=str(tmp_path / folder))
+def test_a_replay_steps_by_ten_minutes_through_an_archive(tmp_path: Path) -> None:
+    page = {"results": [launch("Vega | One", "2025-05-03T21:53:50Z")]}
+    with tarfile.open(tmp_path / "pages.tar.xz", "w:xz") as archive:
+        for name in ("20250503T192748Z.json", "20250503T210000Z.json"):
+            member = tarfile.TarInfo(f"2025/{name}")
+            member.size = len(json.dumps(page))
+            archive.addfile(member, io.BytesIO(json.dumps(page).encode()))
+    # The steps take nothing from our environment, in which this would end them.
+    process = demo("demo.replay", PAGES=str(tmp_path / "pages.tar.xz"), PYTHONPATH="tasks", CHANNELS="no TOML")
+    assert output_of(process) == [
+        "| kind | messages | launches | before NET, median | before NET, least |",
+        "|---|---|---|---|---|",
+        "| announced | 1 | 1 | 2 h 26 min | 2 h 26 min |",
+        "| reminder | 1 | 1 | 0 h 56 min | 0 h 56 min |",
+        "",
+        "16 runs; 14 requests, at most 6 in an hour; 2 messages posted, 0 edits",
+    ]
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("program", ["demo", "demo.replay"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("there/is/none", "cannot be read"), ("", "has no *.json files"), ("monday.json", "cannot be read")],
+)
+def test_where_there_are_no_pages_the_replay_says_so(tmp_path: Path, program: str, name: str, why: str) -> None:
+    if name == "monday.json":
+        (tmp_path / name).write_text("{}")
+    process = demo(program, PAGES=str(tmp_path / name), PYTHONPATH="tasks")
     (line,) = output_of(process)
     assert process.returncode == 2
-    assert str(tmp_path / folder) in line
+    assert f"{tmp_path / name} {why}" in line
+
+
+def test_a_page_whose_name_is_no_time_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "monday.json").write_text("{}")
+    process = demo(PAGES=str(tmp_path))
+    (line,) = output_of(process)
+    assert (process.returncode, "monday.json does not say when" in line) == (2, True)
 
 
 @pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, "Airflow has"), (signal.SIGTERM, "    ")])
