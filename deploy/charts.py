@@ -109,11 +109,14 @@ def chart_path(name: str) -> str:
     if downloaded:
         folder.mkdir(parents=True, exist_ok=True)
         run("helm", "pull", name, "--repo", repository, "--version", version, "--destination", str(folder), show=True)
-    if f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}" != digest:
+    found = f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}"
+    if found != digest:
+        source = repository if downloaded else packed
+        differs = f"{name} {version} from {source} has the digest {found}, not the one in helm/charts.lock."
         if downloaded:
             packed.unlink()
-            raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
-        print(f"Warning: {packed} is used, though its digest is not the locked one.", file=sys.stderr)
+            raise Failed(f"{differs} If you changed the version there, put this digest beside it.")
+        print(f"Warning: {differs} It is used all the same.", file=sys.stderr)
     return str(packed)
 
 
