@@ -671,21 +671,31 @@ def test_the_web_is_all_that_is_outside() -> None:
 
 
 def test_what_is_inside_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named."""
+    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named.
+
+    Every rule of the policy keeps its ports, in whichever place it is.
+    """
     commands = []
-    monkeypatch.setattr(manifests, "kubectl", lambda *command, **_: commands.append(command))
+    web = policies(TASKS)["web"]
+    web = web | {"egress": [*web["egress"], web["egress"][0] | {"ports": [{"port": 8443}]}]}
+
+    def kubectl(*command: str, **_: object) -> str:
+        if command[0] != "get":
+            commands.append(command)
+        return json.dumps({"spec": web})
+
+    monkeypatch.setattr(manifests, "kubectl", kubectl)
     manifests.apply_manifests({"EGRESS_EXCEPT": ""})
     assert commands == [("apply", "--server-side", "--force-conflicts", "-k", "k8s")]
     manifests.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
     ((*command, text),) = commands[2:]
-    assert command == ["patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p"]
-    (patch,) = json.loads(text)
-    assert (patch["op"], patch["path"]) == ("replace", "/spec/egress/0/to")
-    web = policies(TASKS)["web"]
-    (rule,) = web["egress"]
-    changed = web | {"egress": [rule | {"to": patch["value"]}]}
-    assert [reaches(changed, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
-    assert [reaches(changed, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
+    assert command == ["patch", "networkpolicy", "web", "-n", TASKS, "--type=merge", "-p"]
+    changed = merged(web, json.loads(text)["spec"])
+    assert [rule["ports"] for rule in changed["egress"]] == [[{"port": 443}], [{"port": 8443}]]
+    for rule in changed["egress"]:
+        one = {"egress": [rule]}
+        assert [reaches(one, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
+        assert [reaches(one, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
     with pytest.raises(Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
         settings.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
 
