@@ -42,6 +42,7 @@ class Release:
     arguments: tuple[str, ...] = ()
     ready: tuple[tuple[str, ...], ...] = ()
     images: tuple[str, ...] = ()  # that it needs besides ours
+    shared_values: tuple[str, ...] = ()  # the files for several charts that have something for it
     crd: str = ""
     setting: str = ""
 
@@ -54,6 +55,7 @@ RELEASES = {
         phase="operator",
         arguments=("--wait",),  # its webhooks have to answer before there is a database
         images=("ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0",),
+        shared_values=("helm/production.yaml",),
         crd="clusters.postgresql.cnpg.io",
     ),
     "postgres": Release(
@@ -65,6 +67,7 @@ RELEASES = {
             ("wait", "database/postgres-airflow", "--for=jsonpath={.status.applied}=true", "--timeout=2m"),
         ),
         images=("ghcr.io/cloudnative-pg/postgresql:17.11-202608310816-minimal-trixie",),
+        shared_values=("helm/production.yaml", "helm/monitoring.yaml"),
     ),
     "airflow": Release(
         chart="airflow",
@@ -77,6 +80,7 @@ RELEASES = {
             ("rollout", "status", "deployment/airflow-dag-processor", "--timeout=15m"),
             ("rollout", "status", "statefulset/airflow-scheduler", "--timeout=15m"),
         ),
+        shared_values=("helm/production.yaml", "helm/monitoring.yaml"),
     ),
 }
 
@@ -109,11 +113,14 @@ def chart_path(name: str) -> str:
     if downloaded:
         folder.mkdir(parents=True, exist_ok=True)
         run("helm", "pull", name, "--repo", repository, "--version", version, "--destination", str(folder), show=True)
-    if f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}" != digest:
+    found = f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}"
+    if found != digest:
+        source = repository if downloaded else packed
+        differs = f"{name} {version} from {source} has the digest {found}, not the one in helm/charts.lock."
         if downloaded:
             packed.unlink()
-            raise Failed(f"{repository} gave {name} {version} with another digest than helm/charts.lock has.")
-        print(f"Warning: {packed} is used, though its digest is not the locked one.", file=sys.stderr)
+            raise Failed(f"{differs} If you changed the version there, put this digest beside it.")
+        print(f"Warning: {differs} It is used all the same.", file=sys.stderr)
     return str(packed)
 
 
@@ -130,7 +137,10 @@ def chart(arguments: argparse.Namespace) -> None:
 
 
 def install(name: str, images: dict[str, str], *arguments: str) -> None:
-    """Install or upgrade a release with its values file, the arguments', its `values_of`, and last the user's own."""
+    """Install or upgrade a release with its values file, those shared ones that the arguments name, and `values_of`.
+
+    Last come the user's own values.
+    """
     release = RELEASES[name]
     if release.crd and is_from_another(release.crd, name):
         say(f"The cluster has {release.crd} already, from another release: that one is used as it is.")
@@ -142,10 +152,11 @@ def install(name: str, images: dict[str, str], *arguments: str) -> None:
     pending = json.loads(helm("list", "--pending", *namespace, "--output", "json") or "[]")
     if revisions := [found["revision"] for found in pending if found["name"] == name]:
         helm("uninstall" if revisions == ["1"] else "rollback", "--no-hooks", name, *namespace, show=True)
+    shared = [word for path in release.shared_values if path in arguments for word in ("--values", path)]
     local = ("--values", "helm/local.yaml") if (ROOT / "helm" / "local.yaml").exists() else ()
     helm(
         *("upgrade", "--install", name, chart_path(release.chart), *namespace, *release.arguments, "--timeout", "15m"),
-        *("--values", f"helm/{name}.yaml", *arguments, "--values", "-", *local),
+        *("--values", f"helm/{name}.yaml", *shared, "--values", "-", *local),
         stdin=json.dumps(values_of(name, images)),
         show=f"python3 -m deploy values {name}",
     )

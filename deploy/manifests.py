@@ -18,8 +18,9 @@ def apply_manifests(chosen: dict[str, str]) -> None:
             {"ipBlock": {"cidr": cidr, "except": [str(network) for network in networks if network.version == version]}}
             for version, cidr in ((4, "0.0.0.0/0"), (6, "::/0"))
         ]
-        patch = json.dumps([{"op": "replace", "path": "/spec/egress/0/to", "value": blocks}])
-        kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p", patch, show=True)
+        web = json.loads(kubectl("get", "networkpolicy", "web", "-n", TASKS, "-o", "json"))
+        patch = {"spec": {"egress": [rule | {"to": blocks} for rule in web["spec"]["egress"]]}}
+        kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=merge", "-p", json.dumps(patch), show=True)
 
 
 def apply_pod_cleanup(image: str) -> None:

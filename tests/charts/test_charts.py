@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy import charts, manifests, settings
-from deploy.charts import RELEASES, locked_charts
+from deploy.charts import RELEASES, Release, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
 from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, TASKS, Failed
 from tests.charts.manifests import (
@@ -76,11 +76,12 @@ def merged(values: Document, over: Document) -> Document:
 
 @pytest.mark.parametrize("values", ["helm/production.yaml", "helm/monitoring.yaml"])
 def test_every_value_that_is_added_does_something(values: str) -> None:
-    """Of the three charts, just one knows each key; and what it has otherwise is what a laptop gets."""
+    """Of the charts that get it, just one knows each key; and what it has otherwise is what a laptop gets."""
     found: Document = {}
-    for release in RELEASES:
+    for release in (name for name, release in RELEASES.items() if values in release.shared_values):
         chart_has = merged(defaults(release), read(f"helm/{release}.yaml"))
         known = {key: value for key, value in read(values).items() if key in chart_has}
+        assert known
         assert list(idle(known, chart_has)) == []
         assert not found.keys() & known.keys()
         found |= known
@@ -150,13 +151,16 @@ def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(charts, "ROOT", tmp_path)
     (tmp_path / "helm").mkdir()
 
-    def files() -> list[str]:
-        charts.install("airflow", IMAGES, "--values", "helm/production.yaml")
+    def files(release: str = "airflow") -> list[str]:
+        charts.install(release, IMAGES, "--values", "helm/production.yaml")
         return [value for option, value in itertools.pairwise(commands[-1]) if option == "--values"]
 
     assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-"]
     (tmp_path / "helm" / "local.yaml").touch()
     assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-", "helm/local.yaml"]
+    # Another chart may use the same keys for something else.
+    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search"))
+    assert files("search") == ["helm/search.yaml", "-", "helm/local.yaml"]
 
 
 @each_release
@@ -671,21 +675,31 @@ def test_the_web_is_all_that_is_outside() -> None:
 
 
 def test_what_is_inside_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named."""
+    """A proxy at a private address is let through; the addresses of IPv6 stay, where they are named.
+
+    Every rule of the policy keeps its ports, in whichever place it is.
+    """
     commands = []
-    monkeypatch.setattr(manifests, "kubectl", lambda *command, **_: commands.append(command))
+    web = policies(TASKS)["web"]
+    web = web | {"egress": [*web["egress"], web["egress"][0] | {"ports": [{"port": 8443}]}]}
+
+    def kubectl(*command: str, **_: object) -> str:
+        if command[0] != "get":
+            commands.append(command)
+        return json.dumps({"spec": web})
+
+    monkeypatch.setattr(manifests, "kubectl", kubectl)
     manifests.apply_manifests({"EGRESS_EXCEPT": ""})
     assert commands == [("apply", "--server-side", "--force-conflicts", "-k", "k8s")]
     manifests.apply_manifests({"EGRESS_EXCEPT": "10.0.0.0/8 fc00::/7"})
     ((*command, text),) = commands[2:]
-    assert command == ["patch", "networkpolicy", "web", "-n", TASKS, "--type=json", "-p"]
-    (patch,) = json.loads(text)
-    assert (patch["op"], patch["path"]) == ("replace", "/spec/egress/0/to")
-    web = policies(TASKS)["web"]
-    (rule,) = web["egress"]
-    changed = web | {"egress": [rule | {"to": patch["value"]}]}
-    assert [reaches(changed, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
-    assert [reaches(changed, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
+    assert command == ["patch", "networkpolicy", "web", "-n", TASKS, "--type=merge", "-p"]
+    changed = merged(web, json.loads(text)["spec"])
+    assert [rule["ports"] for rule in changed["egress"]] == [[{"port": 443}], [{"port": 8443}]]
+    for rule in changed["egress"]:
+        one = {"egress": [rule]}
+        assert [reaches(one, address) for address in ("192.168.1.5", "10.1.2.3", "1.1.1.1")] == [True, False, True]
+        assert [reaches(one, address) for address in ("fd00::1", "fe80::1", "2606::1")] == [False, True, True]
     with pytest.raises(Failed, match=r"EGRESS_EXCEPT in \.env takes .* 10\.0\.0\.1/8 has host bits set"):
         settings.egress_except({"EGRESS_EXCEPT": "10.0.0.1/8"})
 

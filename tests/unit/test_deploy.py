@@ -1,5 +1,6 @@
 """`python3 -m deploy` where there is no cluster yet."""
 
+import hashlib
 import json
 import os
 import re
@@ -105,6 +106,23 @@ def test_a_charts_path_is_all_that_is_printed(tmp_path: Path, start: Start) -> N
     printed, said = start("chart", "airflow", CHARTS_DIR=str(tmp_path)).communicate(timeout=20)
     assert printed == f"{tmp_path / 'airflow'}\n"
     assert "is used as it is" in said
+
+
+def test_another_digest_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever upgrades a chart puts it into helm/charts.lock. What was downloaded is not used before."""
+    packed = tmp_path / f"airflow-{charts.locked_charts()['airflow'][0]}.tgz"
+    found = f"sha256:{hashlib.sha256(b'newer').hexdigest()}"
+    monkeypatch.setenv("CHARTS_DIR", str(tmp_path))
+    monkeypatch.setattr(charts, "run", lambda *_, **__: packed.write_bytes(b"newer"))
+    chart_path = charts.chart_path.__wrapped__  # without its cache
+    with pytest.raises(Failed, match=f"has the digest {found}"):
+        chart_path("airflow")
+    assert not packed.exists()
+    packed.write_bytes(b"newer")
+    assert chart_path("airflow") == str(packed)
+    assert f"has the digest {found}" in capsys.readouterr().err
 
 
 def test_what_the_node_has_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
