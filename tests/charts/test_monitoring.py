@@ -43,8 +43,8 @@ def server() -> Iterator[Postgres]:
                 (now(), '', NULL, 'away', 0, '{}');
             INSERT INTO rocket_launches (launch_id, name, details) VALUES ('1', 'one', '{}'), ('2', 'two', '{}');
             INSERT INTO launch_changes (launch_id, field, seen_at) VALUES ('1', 'net', now()), ('2', 'net', now());
-            INSERT INTO notifications (launch_id, webhook_id, facts, posted_at, edited_at) VALUES
-                ('1', '', '{}', now(), now()), ('2', '', '{}', now(), NULL)
+            INSERT INTO notifications (launch_id, channel, kind, attempt, facts, posted_at, edited_at) VALUES
+                ('1', '', 'announced', 0, '{}', now(), now()), ('2', '', 'announced', 0, '{}', now(), NULL)
         """)
         yield server
 

@@ -72,7 +72,8 @@ TABLES = """
                launches,
            (SELECT json_agg(c) FROM (SELECT launch_id, field, old_value, new_value FROM launch_changes ORDER BY id) c)
                changes,
-           (SELECT json_agg(n) FROM (SELECT launch_id, message_id FROM notifications ORDER BY id) n) notifications
+           (SELECT json_agg(n) FROM (SELECT launch_id, kind, attempt, message_id FROM notifications ORDER BY id) n)
+               notifications
 """
 
 
@@ -152,7 +153,7 @@ def turn() -> None:
 
 
 def slip() -> None:
-    """Let the launch that was announced slip, or come back."""
+    """Let the next launch slip by 75 minutes, or come back: a message of that is due."""
     turn()
     assert end_of(bare_pod(FETCH))[0] == 0
 
@@ -177,6 +178,7 @@ def test_postgresql_dies_while_fetch_writes() -> None:
     assert tables() == before
     assert end_of(bare_pod(FETCH))[0] == 0
     assert stored() == served()
+    assert end_of(bare_pod(NOTIFY))[0] == 0  # it tells of the slip, so that no later run does
 
 
 def test_postgresql_is_not_there_when_a_step_starts() -> None:
@@ -196,7 +198,8 @@ def test_postgresql_does_not_come() -> None:
 
 
 def test_a_standby_is_read_only() -> None:
-    before = tables()
+    slip()
+    before, posted = tables(), messages()
     kubectl("patch", "cluster", "postgres", "-n", AIRFLOW, "--type=merge", "-p", '{"spec": {"instances": 2}}')
     try:
         ready = "{.status.readyInstances}"
@@ -211,7 +214,8 @@ def test_a_standby_is_read_only() -> None:
                 assert (code, "read-only" in last) == (75, True), last
     finally:
         kubectl("patch", "cluster", "postgres", "-n", AIRFLOW, "--type=merge", "-p", '{"spec": {"instances": 1}}')
-    assert tables() == before
+    assert (tables(), messages()) == (before, posted)
+    assert end_of(bare_pod(NOTIFY))[0] == 0
 
 
 def test_a_connection_limit_is_reached() -> None:
@@ -484,16 +488,23 @@ BAD_DISCORD: dict[str, tuple[dict[str, Any], int]] = {
 def test_a_bad_answer_of_discord(answer: str) -> None:
     fault, wanted = BAD_DISCORD[answer]
     slip()
+    before = len(messages())
     stand_in("discord", orders={"faults": [fault]})
     code, last = end_of(bare_pod(NOTIFY))
     assert code == wanted, last
     assert last.partition(" ")[2].startswith("ERROR ")
-    assert end_of(bare_pod(NOTIFY))[0] in (0, 99)  # an edit without an answer may have arrived
-    [message] = messages()
-    title = message["body"]["embeds"][0]["title"].replace("\\", "")
-    launch = next(launch for launch in served().values() if launch[0] == title)
-    time = int(datetime.fromisoformat(launch[1]).timestamp())
-    assert f"<t:{time}:F>" in json.dumps(message["body"])
+    assert end_of(bare_pod(NOTIFY))[0] == 0
+    new = messages()[before:]
+    # It is there once, and twice where the message arrived and its answer did not.
+    assert len(new) == (2 if answer == "no answer" else 1)
+    assert all(re.search(" (slipped|moved up) to ", message["body"]["content"]) for message in new)
+    # Every announcement shows the time that is served.
+    times = {name: int(datetime.fromisoformat(net).timestamp()) for name, net, _ in served().values()}
+    announced = [message["body"] for message in messages() if "title" in message["body"]["embeds"][0]]
+    assert announced
+    for body in announced:
+        name = body["embeds"][0]["title"].replace("\\", "")
+        assert f"<t:{times[name]}:F>" in json.dumps(body)
 
 
 def test_without_a_webhook_there_is_nothing_to_do() -> None:

@@ -5,7 +5,6 @@ The moments are uniform, from the start of the program or from its connection to
 
 import contextlib
 import itertools
-import json
 import os
 import random
 import signal
@@ -28,11 +27,13 @@ from standins.launch_library import LaunchLibrary
 from standins.postgres import Postgres
 from standins.server import Answer
 from tests.conftest import ROOT, Database, run_step
-from tests.faults.world import SlowDiscord, World, iso, stored_in
+from tests.faults.world import SlowDiscord, World, first_line, iso, kind_of, stored_in
 
 TIMES = 100
 START = datetime(2031, 1, 1, tzinfo=UTC)
 TWICE = "did not learn if it arrived: it may now be there twice"
+
+KINDS = ("announced", "reminder", "slipped", "outcome")
 
 both = pytest.mark.parametrize("since", ["its start", "its connection"])
 
@@ -226,22 +227,47 @@ def discord() -> Iterator[SlowDiscord]:
         yield standin
 
 
-class Announcer:
-    """Launches to announce, one after the other, each the next when its time comes."""
+class Course:
+    """Launches to tell of, one after the other, each the next when its time comes."""
 
     def __init__(self, database: Database, discord: SlowDiscord) -> None:
         self.database, self.discord = database, discord
-        self.now, self.name = START, ""
+        self.now, self.name, self.kind = START, "", ""
 
     def add(self) -> None:
         """Store a launch, which is the next."""
         self.now += timedelta(days=1)
-        self.name = f"Kestrel at {iso(self.now)}"
-        details = json.dumps({"mission": {"description": self.name}})
+        self.name, self.kind = f"Kestrel at {iso(self.now)}", "announced"
         self.database.query(
             "INSERT INTO rocket_launches (launch_id, name, net, net_precision, status, details, last_seen_at) "
-            "VALUES (%s, %s, %s, 'minute', 'Go', %s, %s)",
-            *(self.name, self.name, self.now + timedelta(hours=1), details, self.now),
+            "VALUES (%s, %s, %s, 'minute', 'Go', '{}', %s)",
+            *(self.name, self.name, self.now + timedelta(hours=5), self.now),
+        )
+
+    def add_with(self, kind: str) -> None:
+        """Store a launch of which a message of this kind is due, and no other."""
+        self.add()
+        self.kind = kind
+        if kind != "announced":
+            self.until_quiet()
+        match kind:
+            case "reminder":
+                self.now += timedelta(hours=4.5)
+            case "slipped":
+                self.now += timedelta(hours=1)
+                self.change("net", self.now + timedelta(hours=7))
+            case "outcome":
+                self.now += timedelta(hours=6)
+                self.change("status", "Success")
+
+    def change(self, field: str, value: object) -> None:
+        """Change the launch as fetch does."""
+        ((before,),) = self.database.query(f"SELECT {field} FROM rocket_launches WHERE launch_id = %s", self.name)
+        self.database.query(f"UPDATE rocket_launches SET {field} = %s WHERE launch_id = %s", value, self.name)
+        old, new = (iso(one) if isinstance(one, datetime) else one for one in (before, value))
+        self.database.query(
+            "INSERT INTO launch_changes (launch_id, field, old_value, new_value, seen_at) VALUES (%s, %s, %s, %s, %s)",
+            *(self.name, field, old, new, self.now),
         )
 
     @property
@@ -249,9 +275,10 @@ class Announcer:
         return {"DISCORD_WEBHOOK_URL": self.discord.webhook_url, "NOW": iso(self.now)}
 
     def messages(self) -> int:
-        """Count the messages of the launch."""
+        """Count the launch's messages of the kind."""
         return sum(
-            self.name == message.body["embeds"][0]["title"].replace("\\", "") for message in self.discord.messages
+            first_line(message).startswith(self.name) and kind_of(message) == self.kind
+            for message in self.discord.messages
         )
 
     def until_quiet(self) -> list[str]:
@@ -266,9 +293,9 @@ class Announcer:
         raise AssertionError(lines)
 
     def known(self) -> str:
-        """Return what the database knows about the launch's message."""
-        statement = "SELECT message_id, attempted_at FROM notifications WHERE launch_id = %s"
-        match self.database.query(statement, self.name):
+        """Return what the database knows about the launch's message of the kind."""
+        statement = "SELECT message_id, attempted_at FROM notifications WHERE launch_id = %s AND kind = %s"
+        match self.database.query(statement, self.name, self.kind):
             case []:
                 return "nothing"
             case [(str(message_id), None)]:
@@ -283,30 +310,32 @@ class Announcer:
 def test_notify_posts_a_second_message_only_where_an_answer_was_lost_and_says_so(
     database: Database, discord: SlowDiscord, rng: random.Random, cursor: Cursor, since: str
 ) -> None:
-    killer, launch = Killer(database, "notify", since, rng, cursor), Announcer(database, discord)
+    killer, launch = Killer(database, "notify", since, rng, cursor), Course(database, discord)
     for _ in range(3):
         launch.add()
         killer.measure(launch.env)
     for _ in range(TIMES):
-        launch.add()
+        launch.add_with(rng.choice(KINDS))
+        before = len(discord.messages)
         killer.kill(launch.env)
         arrived, known = launch.messages(), launch.known()
+        killer.hits[launch.kind] += 1
         killer.hits[f"{known} with {arrived} sent"] += 1
         assert (known, arrived) in (("nothing", 0), ("attempted", 0), ("attempted", 1), ("posted", 1))
         lines = launch.until_quiet()
         assert launch.known() == "posted"
         assert launch.messages() == (2 if (known, arrived) == ("attempted", 1) else 1), (known, arrived)
+        assert len(discord.messages) == before + launch.messages()
         said = [line for line in lines if TWICE in line]
         assert len(said) == (known == "attempted"), lines
         assert all(launch.name in line for line in said)
-    assert len(discord.messages) == 3 + TIMES + killer.hits["attempted with 1 sent"]
-    killer.report("attempted with 1 sent", "posted with 1 sent")
+    killer.report("attempted with 1 sent", "posted with 1 sent", *KINDS)
 
 
 def test_notify_edits_and_never_posts_again_for_that(
     database: Database, discord: SlowDiscord, rng: random.Random, cursor: Cursor
 ) -> None:
-    killer, launch = Killer(database, "notify", "its connection", rng, cursor), Announcer(database, discord)
+    killer, launch = Killer(database, "notify", "its connection", rng, cursor), Course(database, discord)
     launch.add()
     launch.until_quiet()
     for number in range(TIMES + 3):
@@ -317,7 +346,7 @@ def test_notify_edits_and_never_posts_again_for_that(
             continue
         edits = discord.messages[0].edits
         killer.kill(launch.env)
-        done = database.query("SELECT 1 FROM notifications WHERE facts->>'name' = %s", name)
+        done = database.query("SELECT 1 FROM notifications WHERE facts#>>'{embeds,0,title}' = %s", name)
         arrived = discord.messages[0].edits - edits
         killer.hits[f"{'recorded' if done else 'before the record'} with {arrived} sent"] += 1
         assert arrived == 1 or not done
@@ -329,11 +358,12 @@ def test_notify_edits_and_never_posts_again_for_that(
 
 
 @pytest.mark.parametrize("window", ["before the answer", "before the answer is recorded"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_notify_killed_in_the_very_window_is_honest_and_posts_again(
-    database: Database, discord: SlowDiscord, window: str
+    database: Database, discord: SlowDiscord, kind: str, window: str
 ) -> None:
-    launch = Announcer(database, discord)
-    launch.add()
+    launch = Course(database, discord)
+    launch.add_with(kind)
     discord.delay = 0.5
     environment = database.env("notify") | {"PATH": os.environ["PATH"]} | launch.env
     with (

@@ -20,8 +20,8 @@ from fetch import __main__ as step
 from fetch import launch_library
 from standins.launch_library import UPCOMING, LaunchLibrary
 from standins.server import Answer, Request
-from tests.conftest import Database
-from tests.faults.world import World, iso, stored_in
+from tests.conftest import Database, run_step
+from tests.faults.world import SlowDiscord, World, iso, kind_of, stored_in
 
 START = datetime(2031, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -126,6 +126,24 @@ def test_a_day_of_fifteen_requests_an_hour(  # noqa: C901, PLR0915  # a day
     print(f"{kept} runs ended with 75 without a request, as the hour's 15 were made")
     print(f"{len(short)} runs waited, {min(short)} to {max(short)} s")
     print(f"{len(world.rows)} launches, {len(world.changes)} changes; stored at most {max(late)} after it appeared")
+
+
+def test_notify_sends_a_reminder_after_a_throttled_fetch(database: Database, rng: random.Random) -> None:
+    """The step by itself: it tells what is due from the database. When the DAG starts it is not tried here."""
+    world = World(rng, START)
+    nearest = min(facts.net for facts in world.launches.values())
+    with LaunchLibrary() as library, SlowDiscord() as discord:
+        library.page = world.page()
+
+        def run(step: str, now: datetime) -> int:
+            env = {"LAUNCH_LIBRARY_URL": library.upcoming_url, "DISCORD_WEBHOOK_URL": discord.webhook_url}
+            return run_step(step, database.env(step) | env | {"NOW": iso(now)}).code
+
+        assert [run(step, nearest - 1.5 * HOUR) for step in ("fetch", "notify")] == [0, 0]
+        assert "reminder" not in map(kind_of, discord.messages)
+        library.faults = [Answer(429, {"detail": "Request was throttled. Expected available in 3600 seconds."})]
+        assert [run(step, nearest - HOUR) for step in ("fetch", "notify")] == [75, 0]
+    assert "reminder" in map(kind_of, discord.messages)
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

@@ -1,10 +1,11 @@
-"""A world in which launches appear, slip, are renamed, leave the page and come back; and what should be stored of it.
+"""A world in which launches appear, slip, are held, fly, leave the page and come back; and what should come of it.
 
-What should be stored is worked out from the facts below, never from what the steps say.
+What should be stored and told is worked out from the facts below, never from what the steps say.
 """
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +13,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from standins.discord import Discord
+from standins.discord import Discord, Message
 from standins.launch_library import LaunchLibrary
 from standins.server import Answer, Request, StandIn
 from tests.conftest import Database
 
-STATUSES = {"Go": 1, "TBD": 2, "Hold": 5, "TBC": 8}
+STATUSES = {"Go": 1, "TBD": 2, "Success": 3, "Failure": 4, "Hold": 5, "In Flight": 6, "Partial Failure": 7, "TBC": 8}
+BEFORE, OUTCOMES = ("Go", "TBD", "Hold", "TBC"), ("Success", "Failure", "Partial Failure")
 PRECISIONS = {"second": 0, "minute": 1, "hour": 2}
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+# By what a person tells one kind of message from another.
+WORDS = {
+    "launches in": "reminder",
+    "slipped to": "slipped",
+    "moved up to": "slipped",
+    "is on hold": "slipped",
+    "webcast is live": "live",
+    "was successful": "outcome",
+    "failed": "outcome",
+    "was a partial failure": "outcome",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class World:
         self.on_page: list[str] = []
         self.rows: dict[str, tuple[Any, ...]] = {}
         self.stored: dict[str, Facts] = {}
-        self.last_page: list[str] = []
+        self.told_at = now
+        self.told_then: dict[str, Facts] = {}
         self.changes: list[tuple[Any, ...]] = []
         self.fetches: list[tuple[Any, ...]] = []
         for _ in range(size):
@@ -69,16 +85,20 @@ class World:
         self.on_page.append(launch_id)
 
     def turn(self) -> None:
-        """Let some launches change, one appear, the one that was there longest leave, and maybe one come back."""
+        """Let those fly whose time has come, some change, one appear, the oldest leave, and maybe one come back."""
         rng = self._rng
-        for launch_id in rng.sample(self.on_page[1:], 3):
+        for launch_id, facts in self.launches.items():
+            if facts.net <= self.now and facts.status not in OUTCOMES:
+                status = rng.choice(["Success", "Failure", "Partial Failure", "In Flight"])
+                self.launches[launch_id] = replace(facts, status=status)
+        for launch_id in rng.sample([one for one in self.on_page[1:] if self.launches[one].status in BEFORE], 3):
             facts = self.launches[launch_id]
             change: dict[str, Any] = rng.choice(
                 [
                     {"net": max(facts.net, self.now) + timedelta(minutes=rng.randint(1, 24 * 60))},
                     {"net": facts.net - timedelta(minutes=rng.randint(1, 60))},
                     {"name": f"Heron {rng.randint(1, 9)} {rng.random()} | Σ {launch_id[-4:]}"},
-                    {"status": rng.choice([word for word in STATUSES if word != facts.status])},
+                    {"status": rng.choice([word for word in BEFORE if word != facts.status])},
                     {"net_precision": rng.choice([word for word in PRECISIONS if word != facts.net_precision])},
                     {"image_url": None if facts.image_url else f"https://images.example/{rng.random()}.png"},
                 ]
@@ -87,7 +107,7 @@ class World:
         launch_id = rng.choice(self.on_page[1:])
         self.launches[launch_id] = replace(self.launches[launch_id], turns=self.launches[launch_id].turns + 1)
         self._appear()
-        away = sorted(self.launches.keys() - self.on_page)
+        away = sorted(one for one in self.launches.keys() - self.on_page if self.launches[one].status in BEFORE)
         if away and rng.random() < 0.5:
             self.on_page.append(rng.choice(away))
         del self.on_page[: len(self.on_page) - self.size]
@@ -99,7 +119,7 @@ class World:
         return json.dumps(page, ensure_ascii=False).encode()
 
     def details(self, launch_id: str) -> dict[str, Any]:
-        """Return the launch as JSON; its description is its id, by which a message tells which launch it shows."""
+        """Return the launch as JSON."""
         facts = self.launches[launch_id]
         return {
             "id": launch_id,
@@ -109,7 +129,7 @@ class World:
             "status": {"id": STATUSES[facts.status], "name": "…", "abbrev": "…"},
             "image": facts.image_url and {"id": 1, "image_url": facts.image_url, "credit": None},
             "last_updated": None,
-            "mission": {"name": "Σ", "description": launch_id},
+            "mission": {"name": "Σ", "description": "Σ"},
             "pad": {"total_launch_count": facts.turns},
         }
 
@@ -119,7 +139,6 @@ class World:
             sorts = Counter(self._see(launch_id, at) for launch_id in launches)
             numbers = [sorts[sort] for sort in ("added", "changed", "unchanged")]
             self.fetches.append((200, False, len(launches), *numbers, 0))
-        self.last_page = self.on_page.copy()
 
     def _see(self, launch_id: str, at: datetime) -> str:
         """A launch, as it is now, was stored; return if that is one that was added, has changed, or has not."""
@@ -142,10 +161,38 @@ class World:
         """Return what `stored_in` must return."""
         return {"launches": self.rows, "changes": sorted(self.changes, key=repr), "fetches": self.fetches}
 
-    def following(self, now: datetime) -> str | None:
-        """Return the launch to be announced: the nearest that is still to come, of the last page that was stored."""
-        coming = [one for one in self.last_page if self.stored[one].net > now and self.stored[one].status != "Hold"]
-        return min(coming, key=lambda one: (self.stored[one].net, one), default=None)
+    def coming(self) -> list[str]:
+        """Return the launches that are still to come, the nearest first: of those that the last fetch has seen."""
+        newest = max(row[-1] for row in self.rows.values())
+        facts = self.stored
+        found = [one for one in facts if self.rows[one][-1] == newest and facts[one].net > self.now]
+        return sorted((one for one in found if facts[one].status in BEFORE), key=lambda one: (facts[one].net, one))
+
+    def due(self) -> dict[str, list[str]]:
+        """Return the launches that a channel that was told of them before must have been told of by now, by kind."""
+        coming, facts, now = self.coming(), self.stored, self.now
+        ready = [one for one in coming if facts[one].status != "Hold"]
+        return {
+            "announced": ready[:1] + [one for one in coming if facts[one].net <= now + DAY],
+            "reminder": [one for one in ready if facts[one].net <= now + HOUR],
+            "slipped": [one for one in coming if one in self.told_then and self._has_slipped(one)],
+            "outcome": [one for one in facts if facts[one].status in OUTCOMES and abs(now - facts[one].net) <= DAY],
+        }
+
+    def _has_slipped(self, launch_id: str) -> bool:
+        """Tell whether a launch is held or has moved since all was told that was due.
+
+        Moves of less than the hour that makes a slip add up, so that only one of two hours is a slip for certain, and
+        the last day before a launch is, to such a move, two hours shorter.
+        """
+        then, now = self.told_then[launch_id], self.stored[launch_id]
+        was_near = all(abs(then.net - at) <= DAY - 2 * HOUR for at in (self.told_at, self.now))
+        is_held = now.status == "Hold" != then.status
+        return was_near and (is_held or abs(now.net - then.net) >= 2 * HOUR)
+
+    def all_told(self) -> None:
+        """All that is due has been told."""
+        self.told_at, self.told_then = self.now, self.stored.copy()
 
 
 def stored_in(database: Database) -> dict[str, Any]:
@@ -197,6 +244,20 @@ def launch_id_of(path: str) -> str:
 class SlowDiscord(Slow, Discord):
     """A Discord that takes its time."""
 
-    def shown(self) -> list[str]:
-        """Return the launch that each message shows, by its description."""
-        return [message.body["embeds"][0]["description"] for message in self.messages]
+
+def first_line(message: Message) -> str:
+    """Return what a message begins with, which has the launch's name."""
+    line: str = message.body.get("content") or message.body["embeds"][0]["title"]
+    return line.replace("\\", "")
+
+
+def kind_of(message: Message) -> str:
+    """Return a message's kind, by its words."""
+    return next((kind for words, kind in WORDS.items() if words in first_line(message)), "announced")
+
+
+def launch_of(message: Message) -> str:
+    """Return the id of the launch in the world that a message is about, by the number in its name."""
+    found = re.search(r"Σ (\d+)", first_line(message))
+    assert found
+    return f"launch-{int(found[1]):04}"
