@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from notify.channels import Channel, Rules
-from notify.message import PRECISE, facets, is_placeholder
+from notify.message import OUTCOMES, PRECISE, facets, is_placeholder
 from notify.store import Change, Launch, Told
 
 TO_THE_DAY = ("day", "morning", "afternoon")
-OUTCOMES = ("Success", "Failure", "Partial Failure")
 PINGING = ("slipped", "reminder", "live", "outcome")
 
 DAY = timedelta(days=1)

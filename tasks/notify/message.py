@@ -19,6 +19,7 @@ TITLE, DESCRIPTION, VALUE, LINK, LABEL, LINE = 256, 1000, 250, 500, 30, 80
 FIELD = 1024  # Discord's own
 
 PRECISE = ("second", "minute", "hour")
+OUTCOMES = ("Success", "Failure", "Partial Failure")
 STATUSES = {
     "Go": ("Go for launch", 0x2ECC71),
     "TBC": ("To be confirmed", 0xF1C40F),
@@ -76,17 +77,19 @@ def slipped(launch: Launch, before: Launch, ping: str | None) -> dict[str, Any]:
         embed["fields"] = fields(launch, ("When", when(launch)), *known)
         return message(text, embed, ping)
     text = f"{name(launch)} {move(before, launch)}"
-    embed["fields"] = fields(launch, ("Was", when(before)), ("Now", when(launch)), *known)
+    # Without a countdown to a time that is none any more.
+    embed["fields"] = [{"name": "Was", "value": when(before).partition("\n")[0], "inline": False}]
+    embed["fields"] += fields(launch, ("Now", when(launch)), *known)
     return message(text, embed, ping)
 
 
 def live(launch: Launch, now: datetime, ping: str | None) -> dict[str, Any]:
     """Return the message that the webcast has begun, with the link to it."""
     is_exact = launch.net is not None and launch.net_precision in (None, *PRECISE)
-    left = f": launch in {span(launch.net - now)}, at {launch.net:%H:%M} UTC" if is_exact and launch.net else ""
+    left = f", launch in {span(launch.net - now)}, at {launch.net:%H:%M} UTC" if is_exact and launch.net else ""
     embed = card(launch)
     embed["fields"] = fields(launch, *details(launch, only=("Webcast",)), ("When", when(launch)))
-    return message(f"{name(launch)}: the webcast is live{left}", embed, ping)
+    return message(f"{name(launch)} is live{left}", embed, ping)
 
 
 def outcome(launch: Launch, ping: str | None) -> dict[str, Any]:
@@ -252,7 +255,7 @@ def details(launch: Launch, only: Sequence[str] = ()) -> Iterator[tuple[str, str
         "Pad": mapped or place,
         "Mission": escape(f"{mission} ({kind})" if mission and kind else mission or kind, VALUE),
         "Webcast": webcast(launch),
-        "Weather": weather(launch),
+        "Weather": None if launch.status in OUTCOMES else weather(launch),
         "Reason": reason(launch),
         "Latest": latest(launch),
     }
@@ -285,7 +288,7 @@ def weather(launch: Launch) -> str | None:
     probability = launch.details.get("probability") if isinstance(launch.details, dict) else None
     concerns = known(find(launch.details, "weather_concerns"))
     likely = f"{probability} % go" if type(probability) is int and 0 <= probability <= 100 else ""
-    return escape("; ".join(filter(None, (likely, concerns))), VALUE)
+    return escape(". ".join(filter(None, (likely, concerns and f"Concerns: {concerns}"))), VALUE)
 
 
 def reason(launch: Launch) -> str | None:

@@ -29,7 +29,7 @@ WORDS = {
     "slipped to": "slipped",
     "moved up to": "slipped",
     "is on hold": "slipped",
-    "webcast is live": "live",
+    " is live": "live",
     "was successful": "outcome",
     "failed": "outcome",
     "was a partial failure": "outcome",

@@ -252,9 +252,9 @@ def test_the_official_webcast_comes_first(key: str, videos: object, told: str | 
 @pytest.mark.parametrize(
     ("details", "told"),
     [
-        ({"probability": 60, "weather_concerns": "Cumulus Cloud Rule"}, "60 % go; Cumulus Cloud Rule"),
+        ({"probability": 60, "weather_concerns": "Cumulus Cloud Rule"}, "60 % go. Concerns: Cumulus Cloud Rule"),
         ({"probability": 90, "weather_concerns": None}, "90 % go"),
-        ({"probability": None, "weather_concerns": "Liftoff Winds"}, "Liftoff Winds"),
+        ({"probability": None, "weather_concerns": "Liftoff Winds"}, "Concerns: Liftoff Winds"),
         ({"probability": -1}, None),
         ({"probability": "60"}, None),
         ({"probability": True}, None),

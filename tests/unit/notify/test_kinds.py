@@ -311,7 +311,7 @@ def test_the_webcast_is_live(world: World) -> None:
     world.run(T0 - HOUR)
     world.change(T0 - HOUR / 2, details=json.dumps(details | {"webcast_live": True}))
     assert world.run(T0 - HOUR / 2) == ["live"]
-    assert world.line == "a: the webcast is live: launch in 30 min, at 14:10 UTC"
+    assert world.line == "a is live, launch in 30 min, at 14:10 UTC"
     watch = "[Official Webcast](https://example.org/official) · [Unofficial Re-stream](https://example.org/other)"
     assert watch in [field["value"] for field in world.last.body["embeds"][0]["fields"]]
     assert world.run(T0 - HOUR / 3) == []
