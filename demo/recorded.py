@@ -77,10 +77,11 @@ def table(messages: Sequence[Message]) -> str:
     lines = ["| kind | messages | launches | before NET, median | before NET, least |", "|---|---|---|---|---|"]
     for kind in dict.fromkeys(message.kind for message in messages):
         of_kind = [message for message in messages if message.kind == kind]
-        # What was announced is measured by when the launch was at last, a reminder by what it reminded of.
+        # What was announced is measured by when the launch was at last, and by its first announcement.
+        first = {message.launch_id: message for message in reversed(of_kind)}.values()
         leads = [
             (net - message.posted_at).total_seconds()
-            for message in of_kind
+            for message in (first if kind == "announced" else of_kind)
             if (net := message.last_net if kind in ("announced", "outcome") else message.net)
         ]
         launches = len({message.launch_id for message in of_kind})

@@ -91,7 +91,7 @@ def test_deploy_as_documented() -> None:
     assert code == 0
     assert f"kubectl --context {CONTEXT} port-forward -n {AIRFLOW} service/airflow-api-server 8080" in output
     assert stored() == served()
-    assert len(messages()) == 1
+    assert len(messages()) == 2
 
 
 def test_the_images_came_from_the_registry() -> None:
@@ -117,7 +117,7 @@ def test_again_it_upgrades_and_keeps_everything() -> None:
     assert make("deploy", f"KUBE_CONTEXT={CONTEXT}", f"IMAGE_REGISTRY={IMAGE_REGISTRY}")[0] == 0
     assert time.monotonic() - started < 300
     assert (stored(), ids()) == (before, numbers)
-    assert len(messages()) == 1
+    assert len(messages()) == 2
 
 
 def test_the_nightly_backup_can_be_restored() -> None:
@@ -134,7 +134,7 @@ def test_the_nightly_backup_can_be_restored() -> None:
     assert stored() == before
     # The grants are back, too, and the launch's message is known.
     assert make("trigger")[0] == 0
-    assert len(messages()) == 1
+    assert len(messages()) == 2
 
 
 def test_uninstall_as_documented() -> None:

@@ -43,7 +43,7 @@ def test_from_nothing_to_a_green_run() -> None:
         if command.endswith("deploy secrets"):
             assert output == ""
     assert stored() == served()
-    assert len(messages()) == 1
+    assert len(messages()) == 2
 
 
 def test_the_secrets_are_kept() -> None:

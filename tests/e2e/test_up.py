@@ -57,13 +57,15 @@ def test_from_nothing_to_a_green_run() -> None:
             assert len(value) < 16 or value not in output, f"{name}: {key}"
 
 
-def test_the_first_run_stored_what_was_served_and_posted_one_message() -> None:
+def test_the_first_run_stored_what_was_served_and_announced_what_is_near() -> None:
     assert stored() == served()
-    [message] = messages()
-    [embed] = message["body"]["embeds"]
     images = {name: image for name, _, image in served().values()}
-    assert embed["image"]["url"] == images[embed["title"].replace("\\", "")]
-    assert message["history"] == []
+    announced = {message["body"]["embeds"][0]["title"].replace("\\", ""): message for message in messages()}
+    # The nearest, and the one on hold that is nearer.
+    assert announced.keys() == {"Falcon 9 Block 5 | Starlink Group 17-42", "Vega-C | ΣYNDEO-7"}
+    for name, message in announced.items():
+        assert message["body"]["embeds"][0].get("image", {}).get("url") == images[name]
+        assert message["history"] == []
     assert "WARNING" not in log("notify_discord")  # as a heartbeat that failed would be
     code, output = make("rows")
     assert code == 0
@@ -117,9 +119,11 @@ def test_a_person_runs_it_in_the_browser_after_a_launch_has_slipped(page: Page) 
     assert "0 added, 3 changed, 9 unchanged" in log("fetch_and_store_data")
     assert stored() == served() != before
     assert ids() == numbers
-    [edited] = messages()
+    *announced, slipped = messages()
+    [edited] = [message for message in announced if message["history"]]
     assert len(edited["history"]) == 1
     assert edited["body"] != edited["history"][0]
+    assert "Starlink Group 17-42 slipped to" in slipped["body"]["content"]
 
 
 def test_each_pod_was_confined_and_ran_its_own_image() -> None:
