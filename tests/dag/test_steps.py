@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from kubernetes.client import ApiClient
 
 from deploy.channels import pod as check_pod
 from deploy.images import references, steps
+from deploy.status import RETRIES
 from init_schema.schema import GRANTS
+from steps import POD_DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 OWNER = "init_schema"  # its role owns the tables
@@ -118,3 +121,31 @@ def test_the_pod_that_checks_the_channels_is_notifys_but_for_its_way_out(pods: l
     rest = [variable for variable in container["env"] if variable not in checking["env"]]
     assert [variable["name"] for variable in rest] == ["HEARTBEAT_URL", "NOTIFY"]
     assert len(container["env"]) - len(rest) == len(checking["env"])
+
+
+# When a failed step is tried again
+
+
+WAITS = [
+    int((POD_DEFAULTS["retry_delay"] * POD_DEFAULTS["retry_exponential_backoff"] ** n).total_seconds()) // 60
+    for n in range(POD_DEFAULTS["retries"])
+]
+COUNT = ("no", "one", "two", "three", "four", "five", "six")[len(WAITS)]
+
+
+def test_a_run_is_late_after_its_last_retry() -> None:
+    """Airflow adds up to as much again to each wait."""
+    assert timedelta(minutes=2 * sum(WAITS)) == RETRIES
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("dags/steps.py", f"up to {COUNT} more tries follow, over {sum(WAITS)} to {2 * sum(WAITS)} minutes"),
+        ("deploy/airflow.py", f"Airflow tries again by itself, up to {COUNT} times"),
+        ("docs/tables.md", f"up to {COUNT} more, after at least {', '.join(map(str, WAITS[:-1]))} and {WAITS[-1]} min"),
+        ("README.md", f"waiting up to {2 * WAITS[-1]} minutes for its next try"),
+    ],
+)
+def test_what_is_said_about_retries_is_what_airflow_does(path: str, sentence: str) -> None:
+    assert sentence in " ".join((ROOT / path).read_text(encoding="utf-8").split())
