@@ -85,12 +85,15 @@ class World:
         self.on_page.append(launch_id)
 
     def turn(self) -> None:
-        """Let those fly whose time has come, some change, one appear, the oldest leave, and maybe one come back."""
+        """Let those fly or slip whose time has come, some change, one appear, the oldest leave, and one come back."""
         rng = self._rng
         for launch_id, facts in self.launches.items():
             if facts.net <= self.now and facts.status not in OUTCOMES:
-                status = rng.choice(["Success", "Failure", "Partial Failure", "In Flight"])
-                self.launches[launch_id] = replace(facts, status=status)
+                if facts.status in BEFORE and rng.random() < 0.2:
+                    flight: dict[str, Any] = {"net": self.now + timedelta(minutes=rng.randint(90, 600))}
+                else:
+                    flight = {"status": rng.choice(["Success", "Failure", "Partial Failure", "In Flight"])}
+                self.launches[launch_id] = replace(facts, **flight)
         for launch_id in rng.sample([one for one in self.on_page[1:] if self.launches[one].status in BEFORE], 3):
             facts = self.launches[launch_id]
             change: dict[str, Any] = rng.choice(
