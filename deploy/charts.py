@@ -30,10 +30,10 @@ from deploy.settings import REGISTRY_LOGIN, owner_and_database, roles, secret, s
 
 @dataclass(frozen=True)
 class Release:
-    """A chart that is installed with helm/NAME.yaml; where there is k8s/NAME.yaml, it is applied before.
+    """A chart that is installed with helm/NAME.yaml, after k8s/NAME.yaml is applied, if there is one.
 
-    A release with a `setting` is installed only where that is set. `ready` are the kubectl commands that wait for it.
-    Of some, a cluster can have only one: where it has the custom resource `crd` from another release, that one is used.
+    A release with a `setting` is installed only if that is set. `ready` are the kubectl commands that wait for it.
+    If the cluster has the custom resource `crd` from another release, there can be no second: that one is used.
     """
 
     chart: str  # by its name in helm/charts.lock
@@ -41,7 +41,7 @@ class Release:
     phase: str  # as `make up` shows it
     arguments: tuple[str, ...] = ()
     ready: tuple[tuple[str, ...], ...] = ()
-    images: tuple[str, ...] = ()  # that it needs besides ours
+    images: tuple[str, ...] = ()  # of its pods, besides ours
     shared_values: tuple[str, ...] = ()  # the files for several charts that have something for it
     crd: str = ""
     setting: str = ""
@@ -73,8 +73,8 @@ RELEASES = {
         chart="airflow",
         namespace=AIRFLOW,
         phase="airflow",
-        # Not --wait: the pods wait for a migration that Helm only starts afterwards. The scheduler that is replaced
-        # waits for its task's end, 11 minutes at most.
+        # Not --wait: the pods wait for a migration that Helm starts only afterwards. A scheduler that is replaced
+        # waits for the end of its task, up to 11 minutes.
         ready=(
             ("rollout", "status", "deployment/airflow-api-server", "--timeout=15m"),
             ("rollout", "status", "deployment/airflow-dag-processor", "--timeout=15m"),
@@ -100,8 +100,8 @@ def locked_charts() -> dict[str, list[str]]:
 def chart_path(name: str) -> str:
     """Return the path of a locked chart: from the charts folder if it is there, else from its repository.
 
-    The digest is checked. One that differs is an error for what was downloaded; for what somebody put into the folder
-    it is a warning, as is a chart's folder, which has no digest.
+    Another digest than the locked one is an error for a chart that was downloaded, and a warning for one that was
+    already in the folder, as is an unpacked chart, which has no digest.
     """
     version, repository, digest = locked_charts()[name]
     folder = Path(os.environ.get("CHARTS_DIR") or CACHE / "charts")
@@ -125,13 +125,13 @@ def chart_path(name: str) -> str:
 
 
 def check_charts() -> None:
-    """Find the chart of every release that is wanted. Raises Failed with the one that cannot be had."""
+    """Download the charts of all releases that are wanted. Raises Failed if one cannot be had."""
     for release in wanted(settings()).values():
         chart_path(release.chart)
 
 
 def chart(arguments: argparse.Namespace) -> None:
-    """Print the path of a chart, downloaded if it is not there yet, for helm by hand."""
+    """Print the path of a chart, for helm by hand; download it first if it is not there."""
     check_programs("helm")
     print(chart_path(arguments.name))
 
@@ -165,16 +165,16 @@ def install(name: str, images: dict[str, str], *arguments: str) -> None:
 
 
 def is_from_another(crd: str, name: str) -> bool:
-    """Return whether the cluster has a custom resource from another release than this one."""
+    """Return whether the cluster has a custom resource from a release other than this one."""
     found = ("get", "crd", crd, "--ignore-not-found", "-o")
     mark = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-name}"
     return bool(kubectl(*found, "name")) and kubectl(*found, mark) != name
 
 
 def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
-    """Return what the deployment adds to a release's values file: what .env, the images and the cluster say."""
+    """Return what the deployment adds to a release's values file, from .env, the images and the cluster."""
     chosen = settings()
-    # Before there is a cluster, .env alone says it.
+    # Before there is a cluster, .env alone decides.
     is_there = CONTEXT in run("kubectl", "config", "get-contexts", "-o", "name").split()
     if release == "postgres":
         owner, database = owner_and_database(chosen)
@@ -187,7 +187,7 @@ def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
 
 
 def postgres_values(owner: str, database: str) -> dict[str, Any]:
-    """Return what the deployment adds to helm/postgres.yaml: all roles, as Helm does not add to a list."""
+    """Return what the deployment adds to helm/postgres.yaml; all roles at once, since Helm cannot add to a list."""
     managed = [{"name": role, "login": True, "passwordSecret": {"name": name}} for name, role in roles().items()]
     return {"cluster": {"initdb": {"owner": owner, "database": database}, "roles": managed}}
 

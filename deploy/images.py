@@ -1,6 +1,6 @@
 """The images of this project: their names and tags, what goes into them, how they are built and pushed.
 
-An image's tag is a hash of the files that go into it: it changes with any of them, and so never moves.
+An image's tag is a hash of the files that go into it, so the same tag is always the same image.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.programs import ROOT, Failed, check_programs, run
 
-# Other people's, which no chart names by itself.
+# Images of others that are needed only with a setting.
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the steps' images, so it is at hand
 STATSD_EXPORTER = "quay.io/prometheus/statsd-exporter:v0.30.0"  # what Airflow's chart adds with MONITORING
 
@@ -20,7 +20,7 @@ AIRFLOW_IMAGE = "airflow"  # Airflow with the DAG; every other name is that of a
 
 
 def steps() -> list[str]:
-    """Return the steps: the folders in tasks/ that an image can be made of."""
+    """Return the steps: the folders in tasks/ that have a Dockerfile."""
     return sorted(path.parent.name for path in ROOT.glob("tasks/*/Dockerfile"))
 
 
@@ -30,26 +30,22 @@ def names() -> list[str]:
 
 
 def context(name: str) -> str:
-    """Return the folder that is the context of an image's build."""
+    """Return the build context of an image, a folder."""
     return "dags" if name == AIRFLOW_IMAGE else "tasks"
 
 
 def dockerfile(name: str) -> str:
-    """Return the path of an image's Dockerfile."""
+    """Return where an image's Dockerfile is."""
     return "dags/Dockerfile" if name == AIRFLOW_IMAGE else f"tasks/{name}/Dockerfile"
 
 
-def parts(name: str) -> list[str]:
-    """Return what goes into an image, as patterns in its context. What lies beside it does not change the tag."""
-    if name == AIRFLOW_IMAGE:
-        return [".dockerignore", "Dockerfile", "requirements.txt", ".airflowignore", "*.py"]
-    return [".dockerignore", "step.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
-
-
 def files(name: str) -> list[Path]:
-    """Return the files that go into an image. Raises Failed where a part is missing."""
+    """Return the files that go into an image; no others change its tag. Raises Failed if a part is missing."""
+    parts = [".dockerignore", "step.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
+    if name == AIRFLOW_IMAGE:
+        parts = [".dockerignore", "Dockerfile", "requirements.txt", ".airflowignore", "*.py"]
     found = []
-    for part in parts(name):
+    for part in parts:
         paths = [path for path in (ROOT / context(name)).glob(part) if path.is_file()]
         if not paths:
             raise Failed(f"{ROOT / context(name) / part} is missing: the image {name} is made of it.")
@@ -58,7 +54,7 @@ def files(name: str) -> list[Path]:
 
 
 def reference(name: str) -> str:
-    """Return an image's name and tag, after IMAGE_REGISTRY if that is set."""
+    """Return an image's name and tag, with IMAGE_REGISTRY in front if that is set."""
     hashes = {path.relative_to(ROOT / context(name)).as_posix(): digest(path.read_bytes()) for path in files(name)}
     tag = digest("".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes)).encode())[:12]
     registry = os.environ.get("IMAGE_REGISTRY")
@@ -71,7 +67,7 @@ def digest(content: bytes) -> str:
 
 
 def references() -> dict[str, str]:
-    """Return our images by the variables that the DAG knows them by."""
+    """Return our images by the names of the environment variables that the DAG reads."""
     return {f"IMAGE_{name.upper()}": reference(name) for name in names()}
 
 
@@ -92,7 +88,7 @@ def build(name: str) -> str:
 
 
 def pull_base(name: str) -> None:
-    """Pull the image that another begins with, unless it is there."""
+    """Pull the base image of an image, unless it is there."""
     [base, *_] = re.findall(r"^FROM (\S+)", (ROOT / dockerfile(name)).read_text(encoding="utf-8"), re.MULTILINE)
     if not is_there(base):
         try:
@@ -107,7 +103,7 @@ def pull_base(name: str) -> None:
 def push(name: str) -> None:
     """Push an image to IMAGE_REGISTRY."""
     if not os.environ.get("IMAGE_REGISTRY"):
-        raise Failed("IMAGE_REGISTRY is not set: where the images go, such as registry.example.org/me")
+        raise Failed("IMAGE_REGISTRY is not set: say where the images go, such as registry.example.org/me")
     run("docker", "push", "--quiet", reference(name), show=True)
 
 

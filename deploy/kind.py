@@ -1,4 +1,4 @@
-"""The kind cluster of our own: made, filled with images, deleted."""
+"""Our own kind cluster: how it is made, and how it gets its images."""
 
 import contextlib
 import time
@@ -12,7 +12,7 @@ NODE = f"{CLUSTER}-control-plane"
 
 
 def make_cluster() -> None:
-    """Make the cluster, or finish one whose making was interrupted. One that holds data is never deleted."""
+    """Make the cluster, or start the one that is there. A half-made one is replaced, but never one that holds data."""
     if CLUSTER in run("kind", "get", "clusters").split():
         run("docker", "start", NODE, check=False, show=True)
         if KIND not in run("kubectl", "config", "get-contexts", "-o", "name").split():
@@ -36,7 +36,7 @@ def make_cluster() -> None:
 
 
 def load_images() -> dict[str, str]:
-    """Build our images and bring them into the node, with those others that this machine's Docker has."""
+    """Build our images and load them into the node, and those of others that Docker has here."""
     for name in names():
         build(name)
     ours, chosen = references(), settings()
@@ -46,13 +46,13 @@ def load_images() -> dict[str, str]:
     there = run("docker", "exec", NODE, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").split()
     for image in [*ours.values(), *filter(is_there, others)]:
         if full_name(image) not in there:
-            # What Docker has pulled, kind may not be able to load (kubernetes-sigs/kind#3795): the node pulls it.
+            # kind cannot load every image that Docker has pulled (kubernetes-sigs/kind#3795): the node then pulls it.
             load = ("kind", "load", "docker-image", image, "--name", CLUSTER)
             run(*load, check=image in ours.values(), show=True)
     return ours
 
 
 def full_name(image: str) -> str:
-    """Return an image's name as the node knows it: Docker leaves out its own registry, and there `library`."""
+    """Return an image's name as the node has it: Docker leaves out docker.io and docker.io/library."""
     host, slash, _ = image.partition("/")
     return image if slash and "." in host else f"docker.io/{image}" if slash else f"docker.io/library/{image}"

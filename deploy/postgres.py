@@ -1,4 +1,4 @@
-"""PostgreSQL, in its pod: psql on the launches, their backup, and its way back."""
+"""The launches' database: psql, backup and restore, all run in PostgreSQL's pod."""
 
 import argparse
 import json
@@ -13,13 +13,13 @@ from deploy.settings import secret
 
 
 def in_postgres(*command: str, terminal: bool = False) -> list[str]:
-    """Return the command that runs another in the primary's pod, as the launches' owner."""
+    """Return the command that runs another one in the primary's pod, as the owner of the launches."""
     owner = secret(AIRFLOW, "database-init-schema")
     primary = "cnpg.io/cluster=postgres,cnpg.io/instanceRole=primary"
     pod = kubectl("get", "pods", "-n", AIRFLOW, "-l", primary, "-o", "name").strip()
     if not owner or not pod:
-        raise Failed("PostgreSQL is not there: make up deploys it, make status shows what is.")
-    # Inside its pod, PostgreSQL knows us by our Unix user; the role is set at once, so that no password is needed.
+        raise Failed("PostgreSQL is not there: make up deploys it, make status shows what runs.")
+    # In its pod, PostgreSQL trusts the Unix user postgres, so no password is needed; the role is then set to the owner.
     settings = (f"PGOPTIONS=-c role={owner['username']}", f"PGDATABASE={owner['dbname']}")
     execute = ["kubectl", "--context", CONTEXT, "exec", "-n", AIRFLOW, "-i", *(["-t"] if terminal else []), pod]
     return [*execute, "-c", "postgres", "--", "env", *settings, *command]
@@ -34,7 +34,7 @@ def psql(arguments: argparse.Namespace) -> None:
 
 
 def backup(_arguments: argparse.Namespace) -> None:
-    """Write all of the launches' database into a file here, as it is at one moment."""
+    """Write the launches' database to a file here, as of one moment."""
     path = Path(f"launches-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump")
     part = path.with_suffix(".part")
     with part.open("wb") as file:
@@ -47,7 +47,7 @@ def backup(_arguments: argparse.Namespace) -> None:
 
 
 def restore(arguments: argparse.Namespace) -> None:
-    """Put a backup in the place of what is there, all of it or, if something fails, nothing."""
+    """Replace the launches with a backup; if something fails, nothing changes."""
     command = ["pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error"]
     if arguments.file.is_file():
         command += ["--dbname", secret(AIRFLOW, "database-init-schema").get("dbname", "")]
@@ -61,11 +61,11 @@ def restore(arguments: argparse.Namespace) -> None:
 
 
 def restore_nightly(path: str, command: list[str]) -> bool:
-    """Restore one of the backups that the cluster makes by itself, with a job that is like the one that made it."""
+    """Restore a nightly backup, with a job made from the one that wrote it. Return whether that worked."""
     job = ("create", "job", "restore", "--from=cronjob/backup", "-n", AIRFLOW, "--dry-run=client", "-o", "json")
     manifest = json.loads(kubectl(*job, check=False) or "null")
     if not manifest:
-        raise Failed(f"{path} is no file here, and this cluster makes no backups by itself: make backup writes one.")
+        raise Failed(f"{path} is not a file here, and this cluster makes no nightly backups: make backup writes one.")
     manifest["spec"]["backoffLimit"] = 0
     [container] = manifest["spec"]["template"]["spec"]["containers"]
     script = (

@@ -1,4 +1,4 @@
-"""The programs that do the work, such as kubectl and helm: how they are found and run, and what a person sees of it."""
+"""How kubectl, helm and the other programs are found and run, and what is shown of it."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,6 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TextIO
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rocket-launches"
@@ -23,16 +22,16 @@ CLUSTER = "rocket-launches"
 KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
 CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
 AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
-RUN_SECONDS = 1800  # no program takes as long, not even the images' build on a slow line
+RUN_SECONDS = 1800  # no program takes this long, not even a build of the images on a slow line
 
-# In which version at least, what says it, and how to get it.
+# The oldest version that will do, the arguments that print the version, and where to get the program.
 PROGRAMS = {
     "docker": ((20, 10), ("version", "--format", "{{.Server.Version}}"), "https://docs.docker.com/engine/install"),
     "kind": ((0, 30), ("version",), "https://kind.sigs.k8s.io/docs/user/quick-start/#installation"),
     "helm": ((4, 0), ("version", "--short"), "https://helm.sh/docs/intro/install"),
     "kubectl": ((1, 34), ("version", "--client"), "https://kubernetes.io/docs/tasks/tools"),
 }
-# How the phase that is running prints a line below its name; None outside of a phase.
+# How the phase that is running prints a line below its name; None outside a phase.
 BELOW: ContextVar[Callable[[str], None] | None] = ContextVar("BELOW", default=None)
 
 
@@ -41,9 +40,9 @@ class Failed(Exception):  # noqa: N818  # it says what failed
 
 
 def run(*command: str, stdin: str | None = None, check: bool = True, show: bool | str = False, cwd: Path = ROOT) -> str:
-    """Run a program and return what it prints. Raises Failed with its last words.
+    """Run a program and return what it prints. Raises Failed with the last of what it said.
 
-    `show` prints the command first, for a person to learn it; a string is the command that writes `stdin`.
+    `show` prints the command first, so that people learn it; a string is the command that writes `stdin`.
     """
     if show:
         show_command(f"{show} | {shlex.join(command)}" if isinstance(show, str) else shlex.join(command))
@@ -60,17 +59,17 @@ def run(*command: str, stdin: str | None = None, check: bool = True, show: bool 
 
 
 def kubectl(*arguments: str, stdin: str | None = None, check: bool = True, show: bool | str = False) -> str:
-    """Run kubectl on the cluster that is meant."""
+    """Run kubectl with the chosen context."""
     return run("kubectl", "--context", CONTEXT, *arguments, stdin=stdin, check=check, show=show)
 
 
 def helm(*arguments: str, stdin: str | None = None, show: bool | str = False) -> str:
-    """Run helm on the cluster that is meant."""
+    """Run helm with the chosen context."""
     return run("helm", "--kube-context", CONTEXT, *arguments, stdin=stdin, show=show)
 
 
 def check_programs(*names: str) -> None:
-    """Find programs in a version that will do. Raises Failed with how to get what is missing."""
+    """Check that these programs are there and new enough. Raises Failed, which says where to get those that are not."""
     missing = []
     for name in names:
         least, arguments, where = PROGRAMS[name]
@@ -85,7 +84,7 @@ def check_programs(*names: str) -> None:
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Change a cluster one at a time. However the holder ends, the kernel frees the lock."""
+    """Let one process at a time change a cluster. However it ends, the kernel frees the lock."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{urllib.parse.quote(CONTEXT, safe='')}.lock").open("w") as file:
         try:
@@ -98,7 +97,7 @@ def lock() -> Iterator[None]:
 
 @contextlib.contextmanager
 def phase(name: str, *namespaces: str) -> Iterator[None]:
-    """Show a phase, what is said in it, and its seconds; if it fails, show the state of what it was about."""
+    """Print a phase's name, what is said in it, and its seconds; if it fails, the state of its namespaces."""
     said: list[str] = []
 
     def below(line: str) -> None:
@@ -124,7 +123,7 @@ def phase(name: str, *namespaces: str) -> Iterator[None]:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence, in a phase below its name."""
+    """Print a sentence; in a phase, below the phase's name."""
     if below := BELOW.get():
         below(sentence)
     else:
@@ -132,22 +131,18 @@ def say(sentence: str) -> None:
 
 
 def show_command(command: str) -> None:
-    """Print a command that is run; outside of a phase to standard error, as the output may be for another program."""
+    """Print a command that is run; outside a phase to standard error, since another program may read the output."""
     below = BELOW.get()
-    command = dim(f"$ {command}", sys.stdout if below else sys.stderr)
+    is_terminal = (sys.stdout if below else sys.stderr).isatty()
+    line = f"\033[2m$ {command}\033[0m" if is_terminal else f"$ {command}"  # dim
     if below:
-        below(command)
+        below(line)
     else:
-        print(f"  {command}", file=sys.stderr, flush=True)
-
-
-def dim(text: str, stream: TextIO) -> str:
-    """Return a text that stands back on a terminal."""
-    return f"\033[2m{text}\033[0m" if stream.isatty() else text
+        print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def diagnose(namespace: str) -> None:
-    """Print what a person would look at next: pods, their last words where they are not well, events."""
+    """Print what to look at next: the pods, the last lines of those that are not ready, and events."""
     print(f"\n--- pods in {namespace}\n{kubectl('get', 'pods', '-n', namespace, '-o', 'wide', check=False)}")
     pods = json.loads(kubectl("get", "pods", "-n", namespace, "-o", "json", check=False) or '{"items": []}')
     for pod in pods["items"]:
@@ -155,11 +150,11 @@ def diagnose(namespace: str) -> None:
         if pod["status"]["phase"] != "Succeeded" and not (states and all(state["ready"] for state in states)):
             name = pod["metadata"]["name"]
             words = kubectl("logs", "-n", namespace, name, "--all-containers", "--tail=15", check=False)
-            print(f"--- last words of {name}\n{words}")
+            print(f"--- last lines of {name}\n{words}")
     events = kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", check=False).splitlines()
     print("\n".join([f"--- events in {namespace}", *events[:1], *events[1:][-15:]]), flush=True)
 
 
 def one_line(text: str) -> str:
-    """Make other people's text one line of no more than 200 characters that does nothing to a terminal."""
+    """Make a text from outside one line, at most 200 characters that a terminal only prints."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())[:200]
