@@ -132,7 +132,9 @@ def announced(sight: Sight) -> Due | None:
     launch, rows = sight.launch, [row for row in sight.told if row.kind == "announced"]
     is_near = launch.is_coming and Time.of(launch).is_near(sight.now, sight.rules.announce)
     if not any(row.message_id for row in rows):
-        return Due("announced", launch, sight.attempt) if is_near or sight.is_nearest else None
+        # One whose answer was lost is the same announcement, even if the launch has slipped since.
+        attempt = rows[-1].attempt or 0 if rows else sight.attempt
+        return Due("announced", launch, attempt) if is_near or sight.is_nearest else None
     has_moved = launch.net is None or rows[-1].net is None or abs(launch.net - rows[-1].net) >= DAY
     lately = any((row.posted_at or row.attempted_at or sight.now) > sight.now - DAY for row in sight.told)
     return Due("announced", launch, sight.last_move) if is_near and has_moved and not lately else None

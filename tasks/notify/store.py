@@ -54,6 +54,7 @@ LAUNCHES = """
         )
         OR ((net IS NULL OR net > %(now)s - interval '7 days'
              OR coalesce(status, '') NOT IN ('Success', 'Failure', 'Partial Failure'))
+            AND coalesce(withdrawn_at > %(now)s - interval '7 days', true)
             AND EXISTS (
                 SELECT FROM notifications AS n
                 WHERE n.launch_id = r.launch_id AND n.channel = ANY(%(channels)s)

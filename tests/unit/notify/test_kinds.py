@@ -379,6 +379,19 @@ def test_a_reminder_whose_answer_was_lost_is_sent_again_while_it_is_due(world: W
     assert len(world.discord.messages) == 3
 
 
+def test_an_announcement_whose_answer_was_lost_is_the_same_one_after_a_slip(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.add()
+    world.discord.faults = [NO_ANSWER]
+    assert world.run(T0 - 20 * HOUR) == ["75"]
+    world.change(T0 - 19 * HOUR, net=T0 + 2 * HOUR)
+    with caplog.at_level("WARNING"):
+        assert world.run(T0 - 19 * HOUR) == ["announced"]
+    assert "did not learn if it arrived: it may now be there twice" in caplog.text
+    assert world.database.query("SELECT count(*) FROM notifications") == [(1,)]
+
+
 def test_a_reminder_whose_answer_was_lost_is_not_sent_after_the_launch(world: World) -> None:
     world.add()
     world.run(T0 - 20 * HOUR)
