@@ -8,10 +8,8 @@ import os
 import re
 import signal
 import socket
-import struct
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,6 +21,7 @@ from werkzeug import Request, Response
 
 from fetch import __main__ as step
 from tests.conftest import Database, Result
+from tests.unit import raw_server as raw
 
 UPCOMING = "/2.3.0/launches/upcoming/"
 THROTTLE = "/2.3.0/api-throttle/"
@@ -72,54 +71,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LENGTH = b"Content-Length: %d\r\n\r\n"
 
 
-@contextlib.contextmanager
-def raw_server(answer: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
-    """A server that answers one connection after the other in ways that no library offers; `Event`: it is over."""
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve_all() -> None:
-            with contextlib.suppress(OSError):  # of accept, when it is over
-                while True:
-                    connection, _ = listening.accept()
-                    with connection, contextlib.suppress(OSError):
-                        connection.recv(65536)
-                        answer(connection, over)
-
-        thread = threading.Thread(target=serve_all)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}{UPCOMING}"
-        finally:
-            over.set()
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+raw_server = partial(raw.raw_server, path=UPCOMING)
 
 
-def says(answer: bytes, *, reset: bool = False) -> Callable[[socket.socket, threading.Event], None]:
-    """Send these bytes and close the connection: as one should, or with a reset."""
-
-    def send(connection: socket.socket, _over: threading.Event) -> None:
-        connection.sendall(answer)
-        if reset:
-            time.sleep(0.1)  # a reset also throws away what has not been read
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    return send
-
-
-def drips(head: bytes, drop: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Send a little, again and again."""
-
-    def send(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(head)
-        while not over.wait(0.02):
-            connection.sendall(drop)
-
-    return send
-
-
-def sends(head: bytes, size: int, sent: list[int], chunk: bytes = b" " * MIB) -> Callable[..., None]:
+def sends(head: bytes, size: int, sent: list[int], chunk: bytes = b" " * MIB) -> raw.Answer:
     """Send so many MiB, and count what the other side took."""
 
     def send(connection: socket.socket, _over: threading.Event) -> None:

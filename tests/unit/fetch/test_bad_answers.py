@@ -6,7 +6,6 @@ import re
 import socket
 import time
 import tracemalloc
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -26,7 +25,6 @@ from tests.unit.fetch.conftest import (
     UPCOMING,
     Fetch,
     assert_failed,
-    drips,
     handle,
     launch,
     page,
@@ -34,10 +32,10 @@ from tests.unit.fetch.conftest import (
     requests_made,
     rows,
     run_here,
-    says,
     sends,
     stored,
 )
+from tests.unit.raw_server import Answer, drips, says
 
 SENTENCE = {"detail": "Request was throttled. Expected available in 625 seconds."}
 DEEP = b'{"detail": ' + b"[" * 100_000
@@ -241,9 +239,7 @@ PACKED = gzip.compress(b" " * 200 * MIB, 1)
         "not gzip", "half of gzip",
     ],
 )  # fmt: skip
-def test_a_broken_connection_stores_nothing(
-    shared_database: Database, answer: Callable[..., None], code: int, word: str
-) -> None:
+def test_a_broken_connection_stores_nothing(shared_database: Database, answer: Answer, code: int, word: str) -> None:
     database, before = shared_database, stored(shared_database)
     asked = len(requests_made(database))
     with raw_server(answer) as url:
@@ -313,7 +309,7 @@ def test_any_garbage_exits_65_75_or_78_and_is_recorded(shared_database: Database
     ids=["with a length", "without", "chunked", "in a chunk's size", "gzip", "in a header", "100 Continue", "404"],
 )
 def test_an_answer_that_drips_for_ever_is_given_up(
-    database: Database, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, answer: Callable[..., None]
+    database: Database, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(launch_library, "ANSWER_SECONDS", 0.4)
     began = time.monotonic()

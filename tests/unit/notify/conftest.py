@@ -1,11 +1,9 @@
 """notify_discord as a program, against a real PostgreSQL and a stand-in for Discord: what its tests share."""
 
 import contextlib
-import socket
-import struct
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -13,6 +11,7 @@ from standins.discord import TOKEN, WEBHOOK_ID, Discord
 from standins.postgres import Postgres
 from standins.server import Answer, Request
 from tests.conftest import Database, Result, run_step, started
+from tests.unit import raw_server as raw
 
 NOW = "2026-11-24T07:00:00Z"
 EARLIER = "2026-11-24T06:00:00Z"
@@ -128,53 +127,12 @@ def running(database: Database, url: str) -> contextlib.AbstractContextManager[s
     return started("notify", database.env("notify") | {"NOW": NOW, "DISCORD_WEBHOOK_URL": url})
 
 
-@contextlib.contextmanager
-def raw_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
-    """Read whole requests and then do as told; yield a webhook's address."""
-
-    def read_request(connection: socket.socket) -> None:
-        with connection.makefile("rb") as file:
-            length = 0
-            while (line := file.readline().lower()).strip():
-                if line.startswith(b"content-length:"):
-                    length = int(line.split(b":")[1])
-            file.read(length)
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                read_request(connection)
-                answer(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/api/webhooks/{WEBHOOK_ID}/{TOKEN}"
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+raw_server = partial(raw.raw_server, path=f"/api/webhooks/{WEBHOOK_ID}/{TOKEN}")
+RESET = raw.says(b"", reset=True)
+HALF = raw.says(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+NONSENSE = raw.says(b"SSH-2.0-OpenSSH\r\n\r\n")
+MALFORMED = raw.says(b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 def attempted(database: Database) -> list[bool]:
     return [attempt for (attempt,) in database.query("SELECT attempted_at IS NOT NULL FROM notifications ORDER BY id")]
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def half(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
-
-
-def nonsense(connection: socket.socket) -> None:
-    connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
-
-
-def malformed(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -2,8 +2,7 @@
 
 import json
 import socket
-import threading
-from collections.abc import Callable
+import time
 from typing import Any
 
 import pytest
@@ -13,24 +12,26 @@ from standins.discord import CLOUDFLARE, NO_ANSWER, RATE_LIMITED, SERVER_ERROR, 
 from standins.server import Answer
 from tests.conftest import Database
 from tests.unit.notify.conftest import (
+    HALF,
     HOSTILE,
     LAST,
     LATER,
+    MALFORMED,
+    NONSENSE,
     NOW,
     REFUSED,
+    RESET,
     SOON,
     TWICE,
     Watched,
     add,
     attempted,
     change,
-    half,
-    malformed,
-    nonsense,
     raw_server,
-    reset,
     run,
 )
+from tests.unit.raw_server import Answer as RawAnswer
+from tests.unit.raw_server import drips, says
 
 
 def test_a_short_rate_limit_is_waited_for(database: Database, discord: Watched) -> None:
@@ -147,10 +148,8 @@ def test_what_became_of_a_message_without_an_answer_is_not_pretended_to_be_known
     assert run(database, discord.webhook_url).code == 99
 
 
-@pytest.mark.parametrize("answer", [reset, half, nonsense])
-def test_a_broken_connection_is_honestly_told(
-    database: Database, discord: Watched, answer: Callable[[socket.socket], None]
-) -> None:
+@pytest.mark.parametrize("answer", [RESET, HALF, NONSENSE], ids=["reset", "half", "nonsense"])
+def test_a_broken_connection_is_honestly_told(database: Database, discord: Watched, answer: RawAnswer) -> None:
     add(database, "soon", SOON)
     with raw_server(answer) as url:
         result = run(database, url)
@@ -160,25 +159,20 @@ def test_a_broken_connection_is_honestly_told(
     assert TWICE in run(database, discord.webhook_url).lines[0]
 
 
-@pytest.mark.parametrize("answer", ["silence", "drops"])
-def test_waiting_for_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [drips(b"", b""), drips(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" ")],
+    ids=["silence", "drops"],
+)
+def test_waiting_for_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch, answer: RawAnswer) -> None:
     assert notify_discord.READ_SECONDS <= 30
     assert notify_discord.ANSWER_SECONDS <= 60
     monkeypatch.setattr(notify_discord, "READ_SECONDS", 0.3)
     monkeypatch.setattr(notify_discord, "ANSWER_SECONDS", 0.8)
-    over = threading.Event()
-
-    def keep_waiting(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" if answer == "drops" else b"")
-        while not over.wait(0.1):
-            connection.sendall(b" " if answer == "drops" else b"")
-
-    with raw_server(keep_waiting) as url:
-        try:
-            with pytest.raises(notify_discord.Unanswered, match="not known"):
-                notify_discord.Webhook(url).post({})
-        finally:
-            over.set()
+    began = time.monotonic()
+    with raw_server(answer) as url, pytest.raises(notify_discord.Unanswered, match="not known"):
+        notify_discord.Webhook(url).post({})
+    assert time.monotonic() - began < 10
 
 
 def test_an_address_where_nobody_listens_was_not_sent_anything(database: Database, discord: Watched) -> None:
@@ -326,12 +320,9 @@ def test_an_id_that_is_none_is_not_kept(database: Database, discord: Watched, me
 
 def test_a_reason_that_echoes_the_address_tells_no_secret(database: Database) -> None:
     add(database, "soon", SOON)
-
-    def echo(connection: socket.socket) -> None:
-        reason = f"No {TOKEN} \x1b[2J".encode()
-        connection.sendall(b"HTTP/1.1 400 " + reason + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-    with raw_server(echo) as url:
+    reason = f"No {TOKEN} \x1b[2J".encode()
+    answer = b"HTTP/1.1 400 " + reason + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with raw_server(says(answer)) as url:
         result = run(database, url)  # which looks for the token
     assert result.code == 65
     assert result.last.isprintable()
@@ -339,6 +330,6 @@ def test_a_reason_that_echoes_the_address_tells_no_secret(database: Database) ->
 
 def test_a_malformed_header_tells_no_secret(database: Database) -> None:
     add(database, "soon", SOON)
-    with raw_server(malformed) as url:
+    with raw_server(MALFORMED) as url:
         result = run(database, url)  # which looks for the token
     assert (result.code, len(result.lines)) == (75, 1)

@@ -1,7 +1,5 @@
 """The heartbeat at the end of a good run."""
 
-import socket
-import threading
 import time
 
 import pytest
@@ -15,17 +13,18 @@ from tests.unit.notify.conftest import (
     HOSTILE,
     KEY,
     LATER,
+    MALFORMED,
+    NONSENSE,
     REFUSED,
+    RESET,
     SOON,
     Watched,
     add,
     change,
-    malformed,
-    nonsense,
     raw_server,
-    reset,
     run,
 )
+from tests.unit.raw_server import Answer, drips
 
 SILENT = "INFO Notifying is switched off for this run: nothing was posted"
 
@@ -122,10 +121,12 @@ def test_a_heartbeat_that_cannot_be_sent_is_a_warning(database: Database, url: s
     assert_beats(database, url, wrong)
 
 
-@pytest.mark.parametrize("answer", ["reset", "nonsense"])
-def test_a_heartbeat_whose_connection_breaks_is_a_warning(database: Database, answer: str) -> None:
-    with raw_server({"reset": reset, "nonsense": nonsense}[answer]) as url:
-        assert_beats(database, url, {"reset": "ConnectionResetError", "nonsense": "BadStatusLine"}[answer])
+@pytest.mark.parametrize(
+    ("answer", "wrong"), [(RESET, "ConnectionResetError"), (NONSENSE, "BadStatusLine")], ids=["reset", "nonsense"]
+)
+def test_a_heartbeat_whose_connection_breaks_is_a_warning(database: Database, answer: Answer, wrong: str) -> None:
+    with raw_server(answer) as url:
+        assert_beats(database, url, wrong)
 
 
 def assert_beats(database: Database, url: str, wrong: str | None) -> None:
@@ -141,42 +142,22 @@ def test_a_heartbeat_takes_a_bounded_time_even_if_its_answer_drips(
 ) -> None:
     assert notify_heartbeat.SECONDS <= 10
     monkeypatch.setattr(notify_heartbeat, "SECONDS", 0.5)
-    over = threading.Event()
-
-    def drip(connection: socket.socket) -> None:
-        connection.sendall(head)
-        while not over.wait(0.1):
-            connection.sendall(b"x" if head else b"")
-
     began = time.monotonic()
-    with raw_server(drip) as url:
-        try:
-            notify_heartbeat.send(url)
-            assert time.monotonic() - began < 3
-        finally:
-            over.set()
+    with raw_server(drips(head, b"x" if head else b"")) as url:
+        notify_heartbeat.send(url)
+        assert time.monotonic() - began < 3
     [record] = caplog.records
     assert record.getMessage().startswith("The heartbeat failed (")
     assert TOKEN not in record.getMessage()
 
 
 def test_an_endless_answer_does_not_keep_the_step_from_its_end(database: Database) -> None:
-    over = threading.Event()
-
-    def drip(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        while not over.wait(0.1):
-            connection.sendall(b"x")
-
-    with raw_server(drip) as url:
-        try:
-            began = time.monotonic()
-            assert_beats(database, url, wrong=None)
-            assert time.monotonic() - began < 9
-        finally:
-            over.set()
+    with raw_server(drips(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")) as url:
+        began = time.monotonic()
+        assert_beats(database, url, wrong=None)
+        assert time.monotonic() - began < 9
 
 
 def test_a_heartbeats_malformed_header_tells_no_secret(database: Database) -> None:
-    with raw_server(malformed) as url:
+    with raw_server(MALFORMED) as url:
         assert_beats(database, url, wrong=None)
