@@ -1,7 +1,8 @@
 """Read upcoming launches from the Launch Library and store them in PostgreSQL.
 
 Exit codes: 0 stored, 65 the answer is no page, 75 try again later (network, throttled, the database is away), 78 the
-configuration is bad (the address leads to no launches), 99 no request is due, 143 stopped by SIGTERM.
+configuration is bad (the address leads to no launches), 99 no request is due (or a scheduled one may succeed later, and
+the newest page is young), 143 stopped by SIGTERM.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
@@ -20,11 +21,12 @@ import step
 from fetch import launch, store
 from fetch.follow import follow
 from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
-from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, Failure
+from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, TRY_LATER, Failure
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/?mode=detailed"
 LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
 NAMED_STATUSES = 10  # the same
+YOUNG = timedelta(hours=3)  # of a page
 SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary day
 
 log = logging.getLogger("fetch")
@@ -42,7 +44,8 @@ def run() -> int:
         store.prepare(connection)
         cadence = store.cadence(connection, seen_at)
         library.budget = None if token else REQUESTS_AN_HOUR - cadence.spent
-        if os.environ.get("RUN_TYPE") == "scheduled" and (reason := why_not_now(cadence, library.budget, seen_at)):
+        is_scheduled = os.environ.get("RUN_TYPE") == "scheduled"
+        if is_scheduled and (reason := why_not_now(cadence, library.budget, seen_at)):
             log.info("%s", reason)
             return NOTHING_TO_SAY
         try:
@@ -50,6 +53,10 @@ def run() -> int:
         except Failure as failure:
             with contextlib.suppress(psycopg2.Error):
                 store.record_failure(connection, library.requests, str(failure))
+            if is_scheduled and failure.exit_code == TRY_LATER and is_young(cadence, seen_at):
+                # Tries of this run would keep the next one, and a message that is due, waiting for up to hours.
+                log.warning("%s The newest page is young enough to go by; the next run asks again.", failure)
+                return NOTHING_TO_SAY
             raise
         pages = sum(request.error is None for request in library.requests)
         followed = follow(connection, library, cadence.spent, seen_at)
@@ -64,6 +71,11 @@ def run() -> int:
         f"; asked for by id: {len(followed.asked)}" if followed.asked else "",
     )
     return DONE
+
+
+def is_young(cadence: store.Cadence, now: datetime) -> bool:
+    """Tell whether the newest page may still be gone by."""
+    return cadence.good_at is not None and now - cadence.good_at < YOUNG
 
 
 def why_not_now(cadence: store.Cadence, budget: int | None, now: datetime) -> str | None:

@@ -131,6 +131,7 @@ CADENCE = """
         (SELECT count(*) FROM fetches WHERE requested_at > %(now)s - interval '1 hour') AS spent,
         (SELECT min(requested_at) FROM fetches WHERE requested_at > %(now)s - interval '1 hour') + interval '1 hour'
             AS free_at,
+        (SELECT max(requested_at) FROM fetches WHERE error IS NULL) AS good_at,
         least(
             (SELECT coalesce(max(requested_at) + interval '55 minutes', %(now)s) FROM fetches WHERE error IS NULL),
             (SELECT min(net) - interval '2 hours' FROM rocket_launches
@@ -169,10 +170,14 @@ class Counts(NamedTuple):
 
 
 class Cadence(NamedTuple):
-    """How many requests the last hour had, when it has one less, and when a scheduled run is to make the next."""
+    """How many requests the last hour had, when it has one less, and when a scheduled run is to make the next.
+
+    `good_at` is when a page was last read, None before the first one.
+    """
 
     spent: int
     free_at: datetime | None
+    good_at: datetime | None
     due_at: datetime
 
 

@@ -147,3 +147,34 @@ def test_the_clock_is_nows(database: Database, httpserver: HTTPServer, fetch: Fe
     httpserver.expect_request(UPCOMING).respond_with_data(HTML, 500)
     assert fetch(NOW=at(NOW + HOUR)).code == 75
     assert database.query("SELECT requested_at FROM fetches ORDER BY id") == [(NOW,), (NOW + HOUR,)]
+
+
+@pytest.mark.parametrize(
+    ("run_type", "good", "status", "code"),
+    [
+        ("scheduled", timedelta(hours=2), 503, 99),
+        ("scheduled", timedelta(hours=2), 429, 99),
+        ("scheduled", timedelta(hours=3), 503, 75),
+        ("scheduled", None, 503, 75),
+        ("scheduled", timedelta(hours=2), 404, 78),
+        ("manual", timedelta(hours=2), 503, 75),
+    ],
+)
+def test_a_scheduled_fetch_that_may_succeed_later_keeps_no_message_waiting(  # noqa: PLR0917  # fixtures and parameters
+    database: Database,
+    httpserver: HTTPServer,
+    fetch: Fetch,
+    run_type: str,
+    good: timedelta | None,
+    status: int,
+    code: int,
+) -> None:
+    if good:
+        asked(database, good)
+    httpserver.expect_request(UPCOMING).respond_with_data("{}", status=status, headers={"Retry-After": "3000"})
+    result = fetch(RUN_TYPE=run_type, NOW=at(NOW))
+    assert result.code == code
+    young = "The newest page is young enough to go by; the next run asks again."
+    assert result.last.endswith(young) == (code == 99)
+    assert result.last.startswith("WARNING" if code == 99 else "ERROR")
+    assert database.query("SELECT status FROM fetches WHERE error IS NOT NULL") == [(status,)]
