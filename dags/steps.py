@@ -88,7 +88,7 @@ EXIT_CODES = """
 | 65 | the input is bad: not a page of launches, or a message that Discord refuses | read the log's last line |
 | 75 | network, throttled, 5xx, database away | nothing: up to four more tries follow, over 75 to 150 minutes |
 | 78 | the configuration is bad: password, schema, address, token | fix what the last line names, clear the task |
-| 99 | no request is due or the API is away for now, nothing to say, or no channel to say it in | nothing: the task is shown as skipped |
+| 99 | no request is due or possible now, nothing to say, or nobody to tell | nothing: the task is shown as skipped |
 | 143 | stopped by SIGTERM | nothing: it is tried again, and nothing is half-written |
 """
 

@@ -70,8 +70,10 @@ def plan(store: Store, rules: Rules, channels: Sequence[Channel], now: datetime)
                 store.pin(unpinned, sight.attempt)
                 pinned = [row if row.attempt is not None else row._replace(attempt=sight.attempt) for row in rows]
                 sight = sight._replace(told=pinned)
-            items += [post(one, sight) for one in due(sight)]
-            items += outdated(sight, changes[launch.launch_id])
+            posts = [post(one, sight) for one in due(sight)]
+            # One deleted by hand is posted again, but not beside another announcement.
+            is_due = any(one.kind == "announced" for one in posts)
+            items += [*posts, *outdated(sight, changes[launch.launch_id], is_due=is_due)]
         if "board" in channel.kinds:
             items += pinned_board(told[None, channel.key], message.board(coming[:BOARD]))
         # What pings cannot wait for a rate limit.
@@ -107,7 +109,7 @@ def post(one: Due, sight: Sight) -> Post:
     return Post(launch.name, body, one.kind, columns, attempted_at)
 
 
-def outdated(sight: Sight, changes: Sequence[Change]) -> Iterator[Edit]:
+def outdated(sight: Sight, changes: Sequence[Change], *, is_due: bool) -> Iterator[Edit]:
     """Yield the announcements that show something that is no longer so."""
     for row in sight.told:
         if row.kind != "announced" or not row.message_id:
@@ -116,7 +118,7 @@ def outdated(sight: Sight, changes: Sequence[Change]) -> Iterator[Edit]:
         body = message.announced(sight.launch, sum(is_slip(change, sight.rules) for change in since))
         if row.facts != body:
             unseen = sight._replace(told=[other for other in sight.told if other is not row])
-            again = "announced" in sight.channel.kinds and announced(unseen)
+            again = not is_due and "announced" in sight.channel.kinds and announced(unseen)
             yield Edit(sight.launch.name, body, row, post(again, unseen) if again else None)
 
 

@@ -126,6 +126,18 @@ def test_a_launch_that_slipped_far_is_announced_again_when_it_comes_near(world: 
     assert on_hold == [True, False, True, True, False]
 
 
+def test_one_that_was_deleted_is_not_announced_twice_when_it_comes_near(world: World) -> None:
+    world.add("a", T0)
+    world.add("z", T0 + 20 * DAY)
+    world.run(T0 - 5 * DAY)
+    world.change(T0 - 4 * HOUR, net=T0 + 10 * DAY)
+    world.run(T0 - 4 * HOUR)
+    del world.discord.messages[0]
+    world.change(T0 + 9 * DAY, status="TBC")
+    assert world.run(T0 + 9 * DAY) == ["announced"]
+    assert world.discord.titles() == ["a"]
+
+
 def test_a_slip_of_an_hour_is_told_and_not_announced_again(world: World) -> None:
     world.add()
     world.run(T0 - 20 * HOUR)
