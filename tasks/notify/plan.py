@@ -56,16 +56,18 @@ def plan(store: Store, rules: Rules, channels: Sequence[Channel], now: datetime)
     for row in store.told(ids):
         told[row.launch_id, row.channel].append(row)
 
+    found = {one.launch_id: slips(one, changes[one.launch_id], rules.slip) for one in launches}
+
     for channel in channels:
         taken = [launch for launch in launches if channel.takes(message.facets(launch), failed=False)]
         coming = [launch for launch in taken if launch.is_coming]
         nearest = next((launch for launch in coming if launch.status != "Hold"), None)
         items: list[Post | Edit] = []
         for launch in launches:
-            found = slips(launch, changes[launch.launch_id], rules.slip)
             rows = told[launch.launch_id, channel.key]
             moves = [change.id for change in changes[launch.launch_id] if change.field == "net"]
-            sight = Sight(launch, found, rows, channel, rules, now, max(moves, default=0), launch is nearest)
+            past = found[launch.launch_id]
+            sight = Sight(launch, past, rows, channel, rules, now, max(moves, default=0), launch is nearest)
             if unpinned := [row.id for row in rows if row.attempt is None]:
                 store.pin(unpinned, sight.attempt)
                 pinned = [row if row.attempt is not None else row._replace(attempt=sight.attempt) for row in rows]
