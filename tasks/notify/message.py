@@ -85,8 +85,7 @@ def slipped(launch: Launch, before: Launch, ping: str | None) -> dict[str, Any]:
 
 def live(launch: Launch, now: datetime, ping: str | None) -> dict[str, Any]:
     """Return the message that the webcast has begun, with the link to it."""
-    is_exact = launch.net is not None and launch.net_precision in (None, *PRECISE)
-    left = f", launch in {span(launch.net - now)}, at {launch.net:%H:%M} UTC" if is_exact and launch.net else ""
+    left = f", launch in {span(launch.net - now)}, at {launch.net:%H:%M} UTC" if launch.net and is_exact(launch) else ""
     embed = card(launch)
     embed["fields"] = fields(launch, *details(launch, only=("Webcast",)), ("When", when(launch)))
     return message(f"{name(launch)} is live{left}", embed, ping)
@@ -155,6 +154,11 @@ def is_placeholder(launch: Launch) -> bool:
     return launch.net_precision is None and launch.status == "TBD" and at_midnight
 
 
+def is_exact(launch: Launch) -> bool:
+    """Tell whether a time, if there is one, is known to the hour or better."""
+    return launch.net_precision in (None, *PRECISE) and not is_placeholder(launch)
+
+
 def when(launch: Launch) -> str:
     """Say when, no more exactly than it is known.
 
@@ -164,7 +168,7 @@ def when(launch: Launch) -> str:
     net, precision = launch.net, launch.net_precision
     if net is None:
         return "No date yet"
-    if precision in (None, *PRECISE) and not is_placeholder(launch) and not launch.is_withdrawn:
+    if is_exact(launch) and not launch.is_withdrawn:
         shown, countdown = f"<t:{int(net.timestamp())}:F>", f"<t:{int(net.timestamp())}:R>"
         return f"About {shown}, known to the hour\n{countdown}" if precision == "hour" else f"{shown}\n{countdown}"
     return f"It was to be {date(launch)}" if launch.is_withdrawn else date(launch)
@@ -196,7 +200,7 @@ def date(launch: Launch) -> str:
 def brief(launch: Launch, beside: Launch) -> str:
     """Say when in a sentence: without the day if it is that of `beside`."""
     net = launch.net
-    if net is None or is_placeholder(launch) or launch.net_precision not in (None, *PRECISE):
+    if net is None or not is_exact(launch):
         return date(launch)
     about = "about " if launch.net_precision == "hour" else ""
     same_day = beside.net is not None and beside.net.date() == net.date()
@@ -207,8 +211,7 @@ def move(before: Launch, after: Launch) -> str:
     """Say where a time has moved to, and by how much where both are known to the hour or better."""
     if after.net is None:
         return "has no date any more"
-    exact = all(one.net_precision in (None, *PRECISE) and not is_placeholder(one) for one in (before, after))
-    if before.net is None or not exact:
+    if before.net is None or not is_exact(before) or not is_exact(after):
         return f"slipped to {brief(after, before)}"
     if after.net < before.net:
         return f"moved up to {brief(after, before)}, {span(before.net - after.net)} earlier"
