@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from standins.discord import NO_ANSWER, RATE_LIMITED, SERVER_ERROR, Message
 from standins.server import Answer
 from tests.conftest import Database
+from tests.faults.world import kind_of
 from tests.unit.notify.conftest import Watched
 from tests.unit.notify.test_kinds import DAY, HOUR, T0, World, is_silent
 
@@ -60,13 +61,6 @@ class Model:
 
     def is_reminder_due(self, at: datetime) -> bool:
         return at < self.net <= at + HOUR and self.status not in (*OVER, "Hold")
-
-
-def kind_of(message: Message) -> str:
-    line = message.body.get("content", "")
-    words = {"launches in": "reminder", "slipped": "slipped", "moved up": "slipped", "on hold": "slipped"}
-    words |= {"was successful": "outcome", "failed": "outcome"}
-    return next((kind for word, kind in words.items() if word in line), "announced")
 
 
 @pytest.fixture(scope="module")
