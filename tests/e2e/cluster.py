@@ -76,12 +76,13 @@ def until(what: Callable[[], Any], seconds: float, sentence: str) -> Any:  # noq
 
 def stand_in(name: str, path: str = "/control", orders: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
     """Ask a stand-in, or order something, from inside of its pod."""
-    program = (
-        "import sys, urllib.request as u; body = sys.stdin.buffer.read();"
-        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None,"
-        " method='PUT' if body else 'GET')).read().decode())"
-    )
     stdin = json.dumps(orders) if orders else ""
+    # By its length (JSON is ASCII here), so that nothing waits for kubectl exec to pass on the end of the input.
+    program = (
+        f"import sys, urllib.request as u; body = sys.stdin.buffer.read({len(stdin)});"
+        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None,"
+        " method='PUT' if body else 'GET'), timeout=30).read().decode())"
+    )
     return json.loads(
         kubectl("exec", "-i", "-n", "stand-ins", f"deployment/{name}", "--", "python", "-c", program, stdin=stdin)
     )
