@@ -114,7 +114,7 @@ def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
 
 
 def make_room(call: Api, ours: str, told: set[str]) -> None:
-    """End a run that only waits for its next try, for up to 80 minutes; wait for any other. Say so, once a run.
+    """End a run that only waits for its next try, which can be 80 minutes away; wait for any other. Say so, once a run.
 
     There is one run at a time, so that a queued one waits for as long as the one before it.
     """
