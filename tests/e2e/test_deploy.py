@@ -17,6 +17,7 @@ from tests.e2e.cluster import ROOT, STEPS, documented, ids, make, messages, pods
 
 ELSEWHERE = "elsewhere"
 CONTEXT = f"kind-{ELSEWHERE}"
+OWN_REGISTRY = f"{ELSEWHERE}-registry"
 REGISTRY = "localhost:5001"
 REGISTRY_IMAGE = "registry:3.0.0"
 # The registry's only user, as `htpasswd -nbB pilot countdown` writes it.
@@ -35,6 +36,12 @@ containerdConfigPatches:
 IMAGE_REGISTRY = f"{REGISTRY}/team"
 
 
+def forget() -> None:
+    """Remove the cluster and its registry, where there are any."""
+    run("kind", "delete", "cluster", "--name", ELSEWHERE, check=False)
+    run("docker", "rm", "--force", "--volumes", OWN_REGISTRY, check=False)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001  # PATH
     """Make a registry that wants a login, and a cluster; forget both afterwards."""
@@ -46,26 +53,27 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (folder / "cli-plugins").symlink_to(plugins)
     node_image = re.search(r"kindest/node:\S+", (ROOT / "k8s" / "kind.yaml").read_text(encoding="utf-8"))
     assert node_image
-    name = f"{ELSEWHERE}-registry"
     with pytest.MonkeyPatch.context() as patch:
         # The user's own files stay as they are.
         patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
         patch.setenv("DOCKER_CONFIG", str(folder))
         patch.setenv("KUBE_CONTEXT", CONTEXT)
         patch.setattr("deploy.programs.CONTEXT", CONTEXT)
+        forget()  # what a run that was killed has left
         try:
             config = KIND.replace("IMAGE", node_image[0])
             run("kind", "create", "cluster", "--name", ELSEWHERE, "--config", "-", "--wait", "120s", stdin=config)
             authentication = {"": "htpasswd", "_HTPASSWD_REALM": "test", "_HTPASSWD_PATH": "/htpasswd"}
             run(
-                *("docker", "run", "--detach", "--name", name, "--network", "kind", "--publish", "127.0.0.1:5001:5000"),
+                *("docker", "run", "--detach", "--name", OWN_REGISTRY, "--network", "kind"),
+                *("--publish", "127.0.0.1:5001:5000"),
                 *(f"--env=REGISTRY_AUTH{key}={value}" for key, value in authentication.items()),
                 *("--volume", f"{folder}/htpasswd:/htpasswd:ro", REGISTRY_IMAGE),
             )
             hosts = f"/etc/containerd/certs.d/{REGISTRY}"
             command = f"mkdir -p {hosts} && cat >{hosts}/hosts.toml"
             node = f"{ELSEWHERE}-control-plane"
-            run("docker", "exec", "-i", node, "sh", "-c", command, stdin=f'[host."http://{name}:5000"]\n')
+            run("docker", "exec", "-i", node, "sh", "-c", command, stdin=f'[host."http://{OWN_REGISTRY}:5000"]\n')
             # Two cores are few for what production asks for.
             kubectl("scale", "deployment/coredns", "-n", "kube-system", "--replicas=1")
             # Where no registry is reachable, Docker has them; elsewhere the cluster pulls them by itself.
@@ -73,8 +81,7 @@ def elsewhere(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 run("kind", "load", "docker-image", image, "--name", ELSEWHERE, check=False)
             yield
         finally:
-            run("kind", "delete", "cluster", "--name", ELSEWHERE, check=False)
-            run("docker", "rm", "--force", "--volumes", name, check=False)
+            forget()
             if not run("docker", "ps", "-aq", "--filter", "network=kind"):
                 run("docker", "network", "rm", "kind", check=False)
 
