@@ -41,6 +41,7 @@ class Model:
         self.before = T0  # that before the first slip that was not told
         self.attempt = 0
         self.is_slip_untold = False
+        self.slipped_at = T0
 
     def sees(self, at: datetime, net: datetime, status: str) -> None:
         """A fetch sees the launch."""
@@ -51,13 +52,15 @@ class Model:
             self.attempt += 1
             self.before = self.before if self.is_slip_untold else self.gone_by
             self.is_slip_untold = True
+            self.slipped_at = at
         if not is_near or has_slipped or is_held:
             self.gone_by = net
         self.net, self.status = net, status
 
     def is_slip_due(self, at: datetime) -> bool:
         is_elsewhere = self.status == "Hold" or abs(self.net - self.before) >= LEAST
-        return self.is_slip_untold and is_elsewhere and at < self.net and self.status not in OVER
+        is_news = self.is_slip_untold and at - self.slipped_at <= DAY
+        return is_news and is_elsewhere and at < self.net and self.status not in OVER
 
     def is_reminder_due(self, at: datetime) -> bool:
         return at < self.net <= at + HOUR and self.status not in (*OVER, "Hold")
