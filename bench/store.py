@@ -52,7 +52,7 @@ def store_all(connection: Connection, pages: list[list[launch.Launch]]) -> float
     requests = []
     for number, page in enumerate(pages, 1):
         request = launch_library.Request(number, NOW, "http://localhost/", 200)
-        store.stage(connection, request, page)
+        store.stage(connection, request, enumerate(page))
         requests.append(request)
     store.merge(connection, requests, NOW)
     seconds = time.perf_counter() - started

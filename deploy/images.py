@@ -41,7 +41,7 @@ def dockerfile(name: str) -> str:
 
 def files(name: str) -> list[Path]:
     """Return the files that go into an image; no others change its tag. Raises Failed if a part is missing."""
-    parts = [".dockerignore", "step.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
+    parts = [".dockerignore", "*.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
     if name == AIRFLOW_IMAGE:
         parts = [".dockerignore", "Dockerfile", "requirements.txt", ".airflowignore", "*.py"]
     found = []

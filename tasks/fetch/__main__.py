@@ -17,8 +17,10 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
+import objects
 import step
 from fetch import launch, store
+from fetch.archive import Archive
 from fetch.follow import follow
 from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
 from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, TRY_LATER, Failure
@@ -38,10 +40,12 @@ def run() -> int:
     library = LaunchLibrary(os.environ.get("LAUNCH_LIBRARY_URL") or DEFAULT_URL, token)
     most = pages_wanted(os.environ.get("LAUNCH_LIBRARY_PAGES") or "1")
     seen_at = step.now()
+    kept_in = objects.from_environment()
 
     # First the database: without it, a request would be spent for nothing.
     with contextlib.closing(step.connect()) as connection:
         store.prepare(connection)
+        library.keep = Archive(kept_in, connection, seen_at).keep
         cadence = store.cadence(connection, seen_at)
         library.budget = None if token else REQUESTS_AN_HOUR - cadence.spent
         is_scheduled = os.environ.get("RUN_TYPE") == "scheduled"
@@ -49,10 +53,12 @@ def run() -> int:
             log.info("%s", reason)
             return NOTHING_TO_SAY
         try:
+            if kept_in:
+                kept_in.check()
             stage_all(connection, library, most)
         except Failure as failure:
             with contextlib.suppress(psycopg2.Error):
-                store.record_failure(connection, library.requests, str(failure))
+                store.record_failure(connection, library.requests, seen_at, str(failure))
             if is_scheduled and failure.exit_code == TRY_LATER and is_young(cadence, seen_at):
                 # Tries of this run would keep the next one, and a message that is due, waiting for up to hours.
                 log.warning("%s The newest page is young enough to go by; the next run asks again.", failure)
@@ -141,24 +147,24 @@ def pages_wanted(setting: str) -> int | None:
     raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting[:40]!r}: give a number of pages, or all.")
 
 
-def readable(request: Request, results: Iterable[Any], unknown: set[str]) -> Iterator[launch.Launch]:
-    """Yield the launches of a page, and add the statuses that are not known to `unknown`.
+def readable(request: Request, results: Iterable[Any], unknown: set[str]) -> Iterator[tuple[int, launch.Launch]]:
+    """Yield the launches of a page with their places, and add the statuses that are not known to `unknown`.
 
     Those that cannot be read are counted in the request; the log says why.
     """
     known = launch.STATUSES.values()
-    for position, result in enumerate(results, 1):
+    for position, result in enumerate(results):
         try:
             one = launch.read(result)
         except launch.Unreadable as reason:
             request.unreadable += 1
             if request.unreadable <= LOGGED_UNREADABLE:
                 name = str(result.get("id") or result.get("name"))[:80] if isinstance(result, dict) else "?"
-                log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position, name, reason)
+                log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position + 1, name, reason)
             continue
         if one.status and one.status not in known:
             unknown.add(repr(one.status[:40]))  # other people's text: cut, quoted
-        yield one
+        yield position, one
 
 
 def main() -> int:

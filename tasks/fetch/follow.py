@@ -52,7 +52,7 @@ def follow(connection: Connection, library: LaunchLibrary, spent: int, now: date
             )
             log.warning("%s", request.error)
             break
-        store.stage(connection, library.requests[-1], [one])
+        store.stage(connection, library.requests[-1], [(None, one)])
     return followed
 
 

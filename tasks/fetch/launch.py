@@ -1,11 +1,11 @@
 """One launch, as the Launch Library 2.3.0, 2.2.0 and 2.0.0 and the original project's example page write it."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from page import clean
 
 # By their ids, so that one launch reads the same in every version of the API. An id that is not here is shown by the
 # word that comes with it.
@@ -36,7 +36,6 @@ PRECISIONS = {
     14: "year",
 }
 
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 LONGEST_ID = 255  # a UUID has 36; what is longer than an index entry would fail the whole page
 
 
@@ -46,7 +45,7 @@ class Unreadable(Exception):  # noqa: N818  # it says something of the launch
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is stored of a launch; `details` is all of it, as received."""
+    """What is stored of a launch; `details` is all of it, as received, or None where the object store has it."""
 
     launch_id: str
     name: str
@@ -55,7 +54,7 @@ class Launch:
     status: str | None
     image_url: str | None
     last_updated: datetime | None
-    details: dict[str, Any]
+    details: Any
 
 
 def read(value: object) -> Launch:
@@ -75,6 +74,8 @@ def read(value: object) -> Launch:
         details = clean(value)
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
+    except ValueError as reason:
+        raise Unreadable(str(reason)) from None
     if not (name := text(details, "name")):
         raise Unreadable("it has no name")
     return Launch(
@@ -87,19 +88,6 @@ def read(value: object) -> Launch:
         last_updated=time(details, "last_updated"),
         details=details,
     )
-
-
-def clean(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Replace what PostgreSQL's text and jsonb do not take, NUL and lone surrogates, by U+FFFD, all the way down."""
-    if isinstance(value, str):
-        return UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [clean(item) for item in value]
-    if isinstance(value, dict):
-        return {clean(key): clean(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable("it has a number that is infinite or none")
-    return value
 
 
 def text(launch: Mapping[str, Any], field: str) -> str | None:

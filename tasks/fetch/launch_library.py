@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
-from fetch.page import Page
+from page import Page
 from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure, deadline, innermost, now
 
 REQUESTS_AN_HOUR = 15  # without a token
@@ -35,7 +36,8 @@ log = logging.getLogger(__name__)
 class Request:
     """A request to the Launch Library; `status` is None where no whole answer came.
 
-    `warnings` are printable lines: what is odd about an answer that is good enough to be stored.
+    `warnings` are printable lines: what is odd about an answer that is good enough to be stored. `object_key` is where
+    the answer is in the object store, and `sha256` the digest of it as it was received, as hexadecimal digits.
     """
 
     number: int
@@ -45,6 +47,12 @@ class Request:
     error: str | None = None
     unreadable: int = 0
     warnings: list[str] = field(default_factory=list)
+    object_key: str | None = None
+    sha256: str | None = None
+
+
+# Keeps an answer, of an HTTP status, before it is read, and returns it again.
+Keep = Callable[[Request, int, Iterable[bytes]], Iterable[bytes]]
 
 
 class Session(requests.Session):
@@ -72,8 +80,7 @@ class Answer:
     def __iter__(self) -> Iterator[bytes]:
         size = 0
         with self.response:
-            chunks = self.response.iter_content(65536)
-            while chunk := self._next(chunks):
+            while chunk := self._next():
                 size += len(chunk)
                 if size > ANSWER_BYTES:
                     raise Failure(
@@ -83,16 +90,11 @@ class Answer:
                     )
                 yield chunk
 
-    def _next(self, chunks: Iterator[bytes]) -> bytes:
+    def _next(self) -> bytes:
+        """Return what has come, or b"" at the end. `iter_content` would lose the last piece of what is cut off."""
         with self._bounds():
-            return next(chunks, b"")
-
-    def body(self) -> bytearray:
-        """Return the whole answer."""
-        body = bytearray()
-        for chunk in self:
-            body += chunk
-        return body
+            piece: bytes = self.response.raw.read1(65536, decode_content=True)
+            return piece
 
     @contextlib.contextmanager
     def _bounds(self) -> Iterator[None]:
@@ -100,7 +102,12 @@ class Answer:
         try:
             with deadline(max(self._ends_at - time.monotonic(), 0.001)):
                 yield
-        except (requests.RequestException, TimeoutError, ValueError) as error:  # http.client's ValueError: a bad chunk
+        except (
+            requests.RequestException,
+            HTTPError,
+            TimeoutError,
+            ValueError,
+        ) as error:  # http.client's ValueError: a bad chunk
             inner = innermost(error)
             reason = f"{type(inner).__name__}, {inner}".strip(", ")
             if time.monotonic() > self._ends_at:
@@ -113,7 +120,8 @@ class Answer:
 class LaunchLibrary:
     """A client for one address such as https://ll.thespacedevs.com/2.3.0/launches/upcoming/.
 
-    `requests` lists what was asked, for the record; `budget` is how many may be, None for any number.
+    `requests` lists what was asked, for the record; `budget` is how many may be, None for any number. `keep` gets each
+    answer before it is read, also one that is an error or is cut off.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -141,6 +149,7 @@ class LaunchLibrary:
             self._session.headers["Authorization"] = f"Token {token}"
         self.requests: list[Request] = []
         self.budget: int | None = None
+        self.keep: Keep = lambda _request, _status, answer: answer
 
     def pages(self, most: int | None) -> Iterator[tuple[Request, Iterator[Any]]]:
         """Yield pages in the API's order (NET ascending), at most so many, or all where `most` is None.
@@ -177,15 +186,15 @@ class LaunchLibrary:
         A throttle is not waited out.
         """
         request, answer = self._get(url, may_wait=False)
-        body = answer.body()
+        body = b"".join(answer)
         request.status = 200
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
             return None
 
-    def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, Answer]:
-        """Ask once; wait out a short throttle and ask once more."""
+    def _get(self, url: str, *, may_wait: bool = True) -> tuple[Request, Iterable[bytes]]:
+        """Ask once and keep the answer; wait out a short throttle and ask once more."""
         if self.budget is not None and len(self.requests) >= self.budget:
             raise Failure(
                 TRY_LATER,
@@ -195,9 +204,10 @@ class LaunchLibrary:
         request = Request(len(self.requests) + 1, now(), url)
         self.requests.append(request)
         answer = Answer(self._session, url)
+        kept = self.keep(request, answer.response.status_code, answer)
         if answer.response.status_code == 200:
-            return request, answer
-        body = answer.body()
+            return request, kept
+        body = b"".join(kept)
         request.status = answer.response.status_code
         if request.status != 429:
             refuse(answer.response, body)
@@ -213,7 +223,7 @@ class LaunchLibrary:
         time.sleep(seconds)
         return self._get(url, may_wait=False)
 
-    def _throttled_for(self, response: requests.Response, body: bytearray) -> float:
+    def _throttled_for(self, response: requests.Response, body: bytes) -> float:
         """Return the seconds to wait: by the header, else the sentence, else the free /api-throttle/, else an hour."""
         if (seconds := retry_after(response.headers.get("Retry-After", ""))) is not None:
             return seconds
@@ -221,7 +231,7 @@ class LaunchLibrary:
             return float(found[1])
         if version := re.match(r"https?://[^/]+/[\d.]+/", self._start):
             with contextlib.suppress(Failure, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
-                throttle = json.loads(Answer(self._session, f"{version[0]}api-throttle/").body())
+                throttle = json.loads(b"".join(Answer(self._session, f"{version[0]}api-throttle/")))
                 return max(0.0, float((throttle[0] if isinstance(throttle, list) else throttle)["next_use_secs"]))
         return UNKNOWN_THROTTLE_SECONDS
 
@@ -267,7 +277,7 @@ def launches(request: Request, page: Page) -> Iterator[Any]:
         )
 
 
-def refuse(response: requests.Response, body: bytearray) -> NoReturn:
+def refuse(response: requests.Response, body: bytes) -> NoReturn:
     """Raise the failure that an HTTP status means."""
     said = f"{response.status_code} {response.reason or ''}".strip()
     with contextlib.suppress(ValueError, AttributeError, RecursionError):

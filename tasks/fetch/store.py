@@ -4,14 +4,15 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
-from fetch.launch import Launch, clean
+from fetch.launch import Launch
 from fetch.launch_library import Request
+from page import clean
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,15 @@ STAGE = """
         status        text,
         image_url     text,
         last_updated  timestamptz,
-        details       jsonb NOT NULL
+        details       jsonb,
+        object_key    text,
+        position      integer
     )
 """
 
 # Pages can overlap, since NET moves between two requests: the later one is right.
 REPLACE = "DELETE FROM staged WHERE launch_id = ANY(%(launch_ids)s)"
-COPY = f"COPY staged (request, {', '.join(Launch.__slots__)}) FROM STDIN"
+COPY = f"COPY staged (request, object_key, position, {', '.join(Launch.__slots__)}) FROM STDIN"
 
 # All parts see the tables as they were before the statement. A launch whose facts are as they were gets nothing but a
 # new last_seen_at; one whose other details differ (a counter of its pad, say) gets these, and is no change.
@@ -60,8 +63,10 @@ MERGE = """
     ), merged AS (
         MERGE INTO rocket_launches AS r
         USING staged AS s ON r.launch_id = s.launch_id
-        WHEN MATCHED AND (r.name, r.net, r.net_precision, r.status, r.image_url, r.last_updated, r.details)
-            IS DISTINCT FROM (s.name, s.net, s.net_precision, s.status, s.image_url, s.last_updated, s.details)
+        WHEN MATCHED AND (r.name, r.net, r.net_precision, r.status, r.image_url, r.last_updated, r.details,
+                          r.object_key, r.position)
+            IS DISTINCT FROM (s.name, s.net, s.net_precision, s.status, s.image_url, s.last_updated, s.details,
+                              s.object_key, s.position)
             THEN UPDATE SET
                 name = s.name,
                 net = s.net,
@@ -70,15 +75,17 @@ MERGE = """
                 image_url = s.image_url,
                 last_updated = s.last_updated,
                 details = s.details,
+                object_key = s.object_key,
+                position = s.position,
                 last_seen_at = %(seen_at)s,
                 withdrawn_at = NULL
         WHEN MATCHED
             THEN UPDATE SET last_seen_at = %(seen_at)s, withdrawn_at = NULL
         WHEN NOT MATCHED
             THEN INSERT (launch_id, name, net, net_precision, status, image_url, last_updated, details,
-                         first_seen_at, last_seen_at)
+                         object_key, position, first_seen_at, last_seen_at)
             VALUES (s.launch_id, s.name, s.net, s.net_precision, s.status, s.image_url, s.last_updated, s.details,
-                    %(seen_at)s, %(seen_at)s)
+                    s.object_key, s.position, %(seen_at)s, %(seen_at)s)
     ), counted AS (
         SELECT
             s.request,
@@ -91,12 +98,14 @@ MERGE = """
         LEFT JOIN (SELECT DISTINCT launch_id FROM changes) AS c USING (launch_id)
         GROUP BY s.request
     )
-    INSERT INTO fetches (requested_at, url, status, error, seen, added, changed, unchanged, unreadable, warnings)
-    SELECT r.requested_at, r.url, r.status, r.error, coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0),
-           coalesce(c.unchanged, 0), r.unreadable, r.warnings
+    INSERT INTO fetches (requested_at, run_at, url, status, error, object_key, sha256,
+                         seen, added, changed, unchanged, unreadable, warnings)
+    SELECT r.requested_at, %(seen_at)s, r.url, r.status, r.error, r.object_key, r.sha256,
+           coalesce(c.seen, 0), coalesce(c.added, 0), coalesce(c.changed, 0), coalesce(c.unchanged, 0),
+           r.unreadable, r.warnings
     FROM jsonb_to_recordset(%(requests)s) AS r (
-        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer,
-        warnings text[]
+        number integer, requested_at timestamptz, url text, status integer, error text, object_key text, sha256 text,
+        unreadable integer, warnings text[]
     )
     LEFT JOIN counted AS c ON c.request = r.number
     ORDER BY r.number
@@ -149,11 +158,20 @@ LAST_COUNT = """
     LIMIT 1
 """
 
+# An answer that came before, to the same request.
+SAME = """
+    SELECT object_key FROM fetches
+    WHERE sha256 = %(sha256)s AND url = %(url)s AND object_key IS NOT NULL
+    ORDER BY id DESC
+    LIMIT 1
+"""
+
 FAILED = """
-    INSERT INTO fetches (requested_at, url, status, unreadable, error)
-    SELECT requested_at, url, status, unreadable, coalesce(r.error, %(error)s)
+    INSERT INTO fetches (requested_at, run_at, url, status, unreadable, error, object_key, sha256)
+    SELECT requested_at, %(run_at)s, url, status, unreadable, coalesce(r.error, %(error)s), object_key, sha256
     FROM jsonb_to_recordset(%(requests)s) AS r (
-        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer
+        number integer, requested_at timestamptz, url text, status integer, error text, unreadable integer,
+        object_key text, sha256 text
     )
     ORDER BY number
 """
@@ -184,7 +202,7 @@ class Cadence(NamedTuple):
 def prepare(connection: Connection) -> None:
     """Make room for the pages, and fail now, before a request is spent, where the schema is not there."""
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT warnings, withdrawn_at FROM rocket_launches, launch_changes, fetches LIMIT 0")
+        cursor.execute("SELECT warnings, position FROM rocket_launches, launch_changes, fetches LIMIT 0")
         cursor.execute(STAGE)
 
 
@@ -202,14 +220,24 @@ def last_count(connection: Connection, request: Request) -> int:
         return int((cursor.fetchone() or [0])[0])
 
 
-def stage(connection: Connection, request: Request, launches: Iterable[Launch]) -> int:
-    """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts."""
+def key_of_same(connection: Connection, request: Request) -> str | None:
+    """Return the key of an answer that is the same, to the same request; None where there is none."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SAME, {"sha256": request.sha256, "url": request.url})
+        return (cursor.fetchone() or [None])[0]
+
+
+def stage(connection: Connection, request: Request, launches: Iterable[tuple[int | None, Launch]]) -> int:
+    """Keep a page's launches for `merge`, and return their number. If one is there twice, the later counts.
+
+    Each comes with its place in the page's results, from 0; None where the answer is the launch.
+    """
     launch_ids: set[str] = set()
     batch: dict[str, str] = {}
     size = 0
-    for launch in launches:
+    for position, launch in launches:
         launch_ids.add(launch.launch_id)
-        batch[launch.launch_id] = line = copy_line(request.number, launch)
+        batch[launch.launch_id] = line = copy_line(request, position, launch)
         size += len(line)
         if size > BATCH_CHARACTERS:
             stage_batch(connection, batch)
@@ -253,16 +281,23 @@ def merge(
         return counts
 
 
-def record_failure(connection: Connection, requests: Sequence[Request], error: str) -> None:
+def record_failure(connection: Connection, requests: Sequence[Request], run_at: datetime, error: str) -> None:
     """Store a row a request and no launch."""
     with connection, connection.cursor() as cursor:
         requests_json = as_json([asdict(request) for request in requests])
-        cursor.execute(FAILED, {"requests": requests_json, "error": clean(error)})  # it may quote an answer
+        # The error may quote an answer.
+        cursor.execute(FAILED, {"requests": requests_json, "run_at": run_at, "error": clean(error)})
 
 
-def copy_line(request: int, launch: Launch) -> str:
-    """Write a launch in the text format of COPY, by which PostgreSQL parses it once and not twice."""
-    values = [request, *(getattr(launch, name) for name in Launch.__slots__)]
+def copy_line(request: Request, position: int | None, launch: Launch) -> str:
+    """Write a launch in the text format of COPY, by which PostgreSQL parses it once and not twice.
+
+    Where the object store has the answer, that has the details.
+    """
+    where: tuple[str | None, int | None] = (None, None)
+    if request.object_key:
+        launch, where = replace(launch, details=None), (request.object_key, position)
+    values = [request.number, *where, *(getattr(launch, name) for name in Launch.__slots__)]
     return "\t".join(map(copy_value, values)) + "\n"
 
 

@@ -98,6 +98,12 @@ def explain(error: psycopg2.Error) -> Failure:
     said = step.first_line(error)
     if error.pgcode == "42501":
         return Failure(BAD_CONFIGURATION, f"PostgreSQL: {said}. Use the role that owns the database and its tables.")
+    if error.pgcode == "55000":
+        return Failure(
+            BAD_CONFIGURATION,
+            f"PostgreSQL: {said}. Nothing was changed: bring them back first, as docs/operating.md says under "
+            '"The object store".',
+        )
     if step.is_transient(error):
         return Failure(TRY_LATER, f"PostgreSQL: {said}. Nothing was changed; the next try starts from the beginning.")
     if error.pgcode in ("0A000", "2BP01", "42701", "42703", "42804", "42830"):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from notify import message
 from notify.channels import Channel, Rules
+from notify.details import filled
 from notify.due import DAY, PINGING, Due, Sight, announced, due, parse, slips
 from notify.store import Change, Launch, Store, Told
 
@@ -47,7 +48,7 @@ def plan(store: Store, rules: Rules, channels: Sequence[Channel], now: datetime)
         if webhook not in [other.key for other in channels]:
             store.adopt(channel.key)
     reminders = [timedelta(minutes=minutes) for channel in channels for minutes in channel.reminders]
-    launches = store.launches(max([DAY, rules.announce, *reminders]))
+    launches = filled(store.launches(max([DAY, rules.announce, *reminders])))
     ids = [launch.launch_id for launch in launches]
     changes: dict[str, list[Change]] = defaultdict(list)
     for change in store.changes(ids):

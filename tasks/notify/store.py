@@ -44,7 +44,8 @@ LAUNCHES = """
         SELECT *, row_number() OVER (PARTITION BY is_coming ORDER BY up_at, net, launch_id) AS number
         FROM placed
     )
-    SELECT launch_id, name, net, net_precision, status, image_url, details, withdrawn_at IS NOT NULL, is_coming
+    SELECT launch_id, name, net, net_precision, status, image_url, details, withdrawn_at IS NOT NULL, is_coming,
+           object_key, position
     FROM numbered AS r
     WHERE (is_coming AND number <= 10)
         OR net BETWEEN %(now)s - interval '2 days' AND %(now)s + %(reach)s
@@ -105,7 +106,10 @@ GONE = "UPDATE notifications SET message_id = NULL WHERE id = %(id)s"
 
 
 class Launch(NamedTuple):
-    """A launch; `is_coming` says that the newest page has it and that its time is not up."""
+    """A launch; `is_coming` says that the newest page has it and that its time is not up.
+
+    Its details are in the answer `object_key` of the object store, or, where that is None, in the database.
+    """
 
     launch_id: str
     name: str
@@ -116,6 +120,8 @@ class Launch(NamedTuple):
     details: Any
     is_withdrawn: bool = False
     is_coming: bool = True
+    object_key: str | None = None
+    position: int | None = None
 
 
 class Change(NamedTuple):

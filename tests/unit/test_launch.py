@@ -380,7 +380,7 @@ def test_whatever_is_read_postgresql_takes_and_gives_back(one_database: Database
     with contextlib.closing(connection):
         store.prepare(connection)
         request = launch_library.Request(1, SEEN_AT, "http://127.0.0.1/", 200)
-        store.stage(connection, request, readable)
+        store.stage(connection, request, enumerate(readable))
         store.merge(connection, [request], SEEN_AT)
 
     expected = {one.launch_id: one for one in readable}

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fetch import page
-from fetch.page import Page
+import page
+from page import Page
 
 KEYS = st.sampled_from(["results", "next", "count", "a"])
 NUMBERS = st.integers() | st.floats() | st.just(10**30)
@@ -29,6 +29,7 @@ def read(text: bytes, size: int = 7) -> tuple[list[object], bool, str | None]:
     return list(one), one.is_list, one.following
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(st.dictionaries(KEYS, VALUES), st.integers(1, 20), st.sampled_from([None, 1]), st.booleans())
 def test_a_page_is_read_as_if_in_one_piece(
     value: dict[str, object],

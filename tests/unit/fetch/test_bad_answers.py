@@ -6,6 +6,7 @@ import re
 import socket
 import time
 import tracemalloc
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -38,6 +39,9 @@ from tests.unit.fetch.conftest import (
 from tests.unit.raw_server import Answer, drips, says
 
 SENTENCE = {"detail": "Request was throttled. Expected available in 625 seconds."}
+GZIP = zlib.compressobj(wbits=31)
+HALF_OF_GZIP = GZIP.compress(BODY[:50]) + GZIP.flush(zlib.Z_SYNC_FLUSH)
+EMPTY_BLOCK = b"\0\0\0\xff\xff"
 DEEP = b'{"detail": ' + b"[" * 100_000
 
 
@@ -301,7 +305,7 @@ def test_any_garbage_exits_65_75_or_78_and_is_recorded(shared_database: Database
         drips(HEAD + b"\r\n", b" "),
         drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
         drips(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
-        drips(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(BODY)[:10], b"\0"),
+        drips(HEAD + b"Content-Encoding: gzip\r\n\r\n" + HALF_OF_GZIP, EMPTY_BLOCK),
         drips(b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x"),
         drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         drips(b"HTTP/1.1 404 Not Found\r\n\r\n", b" "),

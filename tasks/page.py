@@ -1,18 +1,20 @@
-"""A page of launches, read launch by launch as it arrives.
+"""A page of launches, read launch by launch as it arrives, from the Launch Library or from the object store.
 
 A detailed page of 100 launches has 5 MB, which would take 60 MB of memory as one object. Python's own parser reads the
-launches, one after another, so that each is stored as it was received: ijson writes a lone surrogate as "?", refuses a
+launches, one after another, each as it was received: ijson writes a lone surrogate as "?", refuses a
 whole page for a NaN in it, and reads numbers either as decimals or only up to 64 bits.
 """
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
 VALUE_CHARACTERS = 2 * 1024 * 1024  # of one launch; a detailed one has 50 thousand
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 DELIMITERS = tuple(" \t\n\r,:]}")
 WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
@@ -118,3 +120,19 @@ class Page:
                 break
         self._text, self._at = "".join(parts), 0
         return length > waiting
+
+
+def clean(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Replace what PostgreSQL's text and jsonb do not take, NUL and lone surrogates, by U+FFFD, all the way down.
+
+    Raises ValueError for a number that is infinite or none, and RecursionError for what is nested too deeply.
+    """
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it has a number that is infinite or none")
+    return value

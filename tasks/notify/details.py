@@ -1,0 +1,56 @@
+"""The details of launches, from the answers in the object store."""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import objects
+from notify.store import Launch
+from objects import Missing
+from page import Page, clean
+from step import BAD_CONFIGURATION, Failure
+
+log = logging.getLogger(__name__)
+
+CHUNK = 65536
+
+
+def filled(launches: Sequence[Launch]) -> list[Launch]:
+    """Return the launches with their details: usually, one answer has those of all.
+
+    Where an answer is missing or damaged, the log says so and the message does without: better than none. Raises
+    Failure, if the store is away (75) or will not have us (78).
+    """
+    places: dict[str, list[int | None]] = defaultdict(list)
+    for launch in launches:
+        if launch.object_key:
+            places[launch.object_key].append(launch.position)
+    if not places:
+        return list(launches)
+    if not (kept_in := objects.from_environment()):
+        raise Failure(
+            BAD_CONFIGURATION,
+            "The details of launches are in an object store, and OBJECT_STORE does not say which: set it, as "
+            "fetch_and_store_data has it.",
+        )
+    found: dict[tuple[str | None, int | None], Any] = {}
+    for key, positions in places.items():
+        try:
+            found |= {(key, position): one for position, one in read(kept_in.get(key)[0], positions).items()}
+        except (Missing, ValueError, RecursionError, EOFError, objects.ZstdError) as error:
+            log.warning("Messages are without what %s says, which cannot be read: %s", key, error)
+    return [
+        launch._replace(details=found.get((launch.object_key, launch.position), {})) if launch.object_key else launch
+        for launch in launches
+    ]
+
+
+def read(body: bytes, positions: Sequence[int | None]) -> dict[int | None, Any]:
+    """Return the launches that an answer has in these places; None is the answer itself."""
+    with objects.decompressed(body) as file:
+        if None in positions:
+            return {None: clean(json.load(file))}
+        page = Page(iter(lambda: file.read(CHUNK), b""))
+        return {position: clean(one) for position, one in enumerate(page) if position in positions}

@@ -1,0 +1,182 @@
+"""The object store: every answer of the Launch Library as it was received, compressed, and never overwritten.
+
+`OBJECT_STORE` names it: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `file:///folder`. The
+keys and the endpoint are in the variables that AWS, Google and Azure have named (`AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, …). Empty, there is none, and PostgreSQL keeps what there is to keep.
+
+This file is copied into each image, beside step.py.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import obstore
+import obstore.exceptions
+import obstore.store
+
+try:
+    from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14 has it
+except ImportError:
+    from backports import zstd
+
+from step import BAD_CONFIGURATION, TRY_LATER, Failure
+
+ZstdError = zstd.ZstdError
+LEVEL = 6  # a tenth of a detailed page; level 10 saves 3 % more for 20 MB of memory
+REQUEST, PATIENCE, RETRIES = timedelta(seconds=10), timedelta(seconds=20), 5  # PATIENCE: of all tries together
+BESIDE = ".meta"  # a folder's files have no metadata: a second file holds it
+
+# How people and programs read S3's error codes.
+REFUSALS = {
+    "RequestTimeTooSkewed": "this node's clock and the store's differ by more than 15 minutes: set the clocks right",
+    "NoSuchBucket": "there is no such bucket: make it, or correct OBJECT_STORE",
+    "InvalidAccessKeyId": "it does not know the access key: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+    "AccessDenied": "the key has not the right to do this: see the object store's section in docs/operating.md",
+}
+REFUSED = (PermissionError, obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)
+FULL = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "No space left", "507 ")
+
+
+class Missing(Exception):  # noqa: N818  # of the object
+    """There is no object of this name."""
+
+
+class Objects:
+    """A store of objects by key, such as `launch-library/2.3.0/2026/11/24/20261124T201943Z-0123456789ab.json.zst`.
+
+    Each method raises Failure where the store does not do its work: 75 if it is away or full, 78 if it refuses us.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Take the address of the store. Raises Failure (78) if there can be none."""
+        self.url = url
+        self._folder: Path | None = None
+        try:
+            if urlsplit(url).scheme == "file":
+                self._folder = Path(unquote(urlsplit(url).path))
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._store: Any = obstore.store.LocalStore(self._folder)
+            else:
+                self._store = obstore.store.from_url(
+                    url,
+                    client_options={
+                        "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
+                        "timeout": REQUEST,
+                        "connect_timeout": timedelta(seconds=5),
+                    },
+                    retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE},
+                )
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise Failure(
+                BAD_CONFIGURATION,
+                f"OBJECT_STORE is {url!r}, which cannot be used ({first_line(error)}): give an address such as "
+                "s3://bucket/prefix, and the keys that belong to it.",
+            ) from None
+
+    def check(self) -> None:
+        """See that the store answers and knows us, before a request is spent on what could not be kept."""
+        with self._explained("list its objects"):
+            # Nothing comes after this, so that the answer is short.
+            next(iter(self._store.list("launch-library/", offset="launch-library/~")), None)
+
+    def put(self, key: str, body: bytes, metadata: dict[str, str]) -> None:
+        """Write an object under a new key.
+
+        A key has the digest of what is in it, so one that is there already is this same object.
+        """
+        with self._explained("keep an object"):
+            attributes: dict[str, str] | None = metadata
+            if self._folder:
+                beside = f"{key}{BESIDE}"
+                self._store.put(beside, json.dumps(metadata, indent=1).encode())
+                attributes = None
+            with contextlib.suppress(obstore.exceptions.AlreadyExistsError):
+                self._store.put(key, body, mode="create", attributes=attributes, use_multipart=False)
+
+    def get(self, key: str) -> tuple[bytes, dict[str, str]]:
+        """Return an object's bytes and its metadata. Raises Missing."""
+        with self._explained("give an object"):
+            found = self._store.get(key)
+            body = bytes(found.bytes())
+            if self._folder:
+                return body, json.loads(bytes(self._store.get(f"{key}{BESIDE}").bytes()))
+            return body, {name.lower(): value for name, value in found.attributes.items()}
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a prefix that ends with a slash, in no order; listed a thousand at a time."""
+        with self._explained("list its objects"):
+            for some in self._store.list(prefix, chunk_size=1000):
+                yield from (one["path"] for one in some if not one["path"].endswith(BESIDE))
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; those that are gone already count as deleted."""
+        with self._explained("delete objects"):
+            for key in keys:
+                for path in (key, f"{key}{BESIDE}") if self._folder else (key,):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._store.delete(path)
+
+    def _explained(self, what: str) -> "Explained":
+        return Explained(self.url, what)
+
+
+class Explained:
+    """Turns the store's errors into Missing, or into a Failure with what happened and what to do."""
+
+    def __init__(self, url: str, what: str) -> None:
+        self._url, self._what = url, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, (obstore.exceptions.BaseError, OSError, NotImplementedError)):
+            return
+        said = str(error)
+        where = f"The object store {self._url} does not {self._what}"
+        for code, meaning in REFUSALS.items():
+            if code in said:
+                raise Failure(BAD_CONFIGURATION, f"{where} ({code}): {meaning}.") from None
+        if any(word in said for word in FULL):
+            raise Failure(TRY_LATER, f"{where}: it is full. Make room, and the next try ends well.") from None
+        if isinstance(error, FileNotFoundError):
+            raise Missing(first_line(error)) from None
+        if isinstance(error, REFUSED):
+            raise Failure(
+                BAD_CONFIGURATION, f"{where}: {first_line(error)}. Check OBJECT_STORE and the keys that belong to it."
+            ) from None
+        raise Failure(
+            TRY_LATER, f"{where}: {first_line(error)}. Check that it runs; the next try starts from the beginning."
+        ) from None
+
+
+def from_environment() -> Objects | None:
+    """Return the store that OBJECT_STORE names, or None if it is empty. Raises Failure (78) if there can be none."""
+    url = os.environ.get("OBJECT_STORE")
+    return Objects(url) if url else None
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's own words without the store's inner state, and without how often it was tried."""
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return re.sub(r" in [\d.]+\w*s, after .* retry_timeout: \w+ +- ", ": ", said)[:300].strip().rstrip(".")
+
+
+def compressor(target: BinaryIO) -> Any:  # noqa: ANN401  # a ZstdFile, of one module or the other
+    """Return a file that writes compressed to another."""
+    return zstd.ZstdFile(target, "wb", level=LEVEL)
+
+
+def decompressed(body: bytes) -> BinaryIO:
+    """Return a file that reads what was compressed. While it is read, ZstdError or EOFError say that it is damaged."""
+    reader: BinaryIO = zstd.ZstdFile(io.BytesIO(body))
+    return reader
