@@ -160,9 +160,9 @@ class Explained:
 
 
 def from_environment() -> Objects | None:
-    """Return the store that OBJECT_STORE names, or None if it is empty. Raises Failure (78) if there can be none."""
+    """Return the store that OBJECT_STORE names; None if it is empty or `none`. Raises Failure (78) for what is none."""
     url = os.environ.get("OBJECT_STORE")
-    return Objects(url) if url else None
+    return Objects(url) if url and url != "none" else None
 
 
 def first_line(error: Exception) -> str:

@@ -5,31 +5,32 @@ configuration is bad (the address leads to no launches), 99 no request is due (o
 the newest page is young), 143 stopped by SIGTERM.
 """
 
+import argparse
 import contextlib
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
 import objects
 import step
-from fetch import launch, store
-from fetch.archive import Archive
+from fetch import keeping, store
+from fetch.archive import Archive, bring_details_back, move_details
 from fetch.follow import follow
-from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary, Request
+from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary
+from fetch.rebuild import rebuild
+from fetch.staging import stage_all
+from objects import Objects
 from step import BAD_CONFIGURATION, DONE, NOTHING_TO_SAY, TRY_LATER, Failure
 
 DEFAULT_URL = "https://ll.thespacedevs.com/2.3.0/launches/upcoming/?mode=detailed"
-LOGGED_UNREADABLE = 10  # of a page full of them, the first few say it all
-NAMED_STATUSES = 10  # the same
 YOUNG = timedelta(hours=3)  # of a page
-SHRUNK_BY = 5  # launches at least: of a short page, half may go on an ordinary day
 
 log = logging.getLogger("fetch")
 
@@ -55,7 +56,8 @@ def run() -> int:
         try:
             if kept_in:
                 kept_in.check()
-            stage_all(connection, library, most)
+                move_details(connection, kept_in, seen_at)
+            pages = stage_all(connection, library.pages(most))
         except Failure as failure:
             with contextlib.suppress(psycopg2.Error):
                 store.record_failure(connection, library.requests, seen_at, str(failure))
@@ -64,7 +66,6 @@ def run() -> int:
                 log.warning("%s The newest page is young enough to go by; the next run asks again.", failure)
                 return NOTHING_TO_SAY
             raise
-        pages = sum(request.error is None for request in library.requests)
         followed = follow(connection, library, cadence.spent, seen_at)
         counts = store.merge(connection, library.requests, seen_at, followed.asked, followed.withdrawn)
     for request in library.requests:
@@ -99,45 +100,6 @@ def why_not_now(cadence: store.Cadence, budget: int | None, now: datetime) -> st
     return None
 
 
-def stage_all(connection: Connection, library: LaunchLibrary, most: int | None) -> None:
-    """Read the pages into the database's stage; fail if there are launches and none can be read."""
-    pages = enumerate(library.pages(most))
-    read = sum(stage_page(connection, *page, first=number == 0) for number, page in pages)
-    unreadable = sum(request.unreadable for request in library.requests)
-    if unreadable and not read:
-        # Whatever the address leads to, it will an hour later, too.
-        raise Failure(
-            BAD_CONFIGURATION,
-            f"None of the {unreadable} launches can be read: nothing was stored. Check that LAUNCH_LIBRARY_URL is a "
-            "list of launches, in a version that this image knows.",
-        )
-
-
-def stage_page(connection: Connection, request: Request, results: Iterable[Any], *, first: bool) -> int:
-    """Read a page into the stage, note what is odd about it, and return how many of its launches can be read."""
-    # Later pages are not compared: where the list ends changes all the time.
-    before = store.last_count(connection, request) if first else 0
-    unknown: set[str] = set()
-    staged = store.stage(connection, request, readable(request, results, unknown))
-    request.warnings += oddities(before, staged + request.unreadable, request.unreadable, unknown)
-    return staged
-
-
-def oddities(before: int, count: int, unreadable: int, unknown: set[str]) -> Iterator[str]:
-    """Yield warnings about a page of `count` launches that had `before` the last time, each a printable line."""
-    if count <= before / 2 and count <= before - SHRUNK_BY:
-        yield (
-            f"The page has shrunk from {before} to {count} launches since the last good fetch. What it lacks stays "
-            "stored; if the page stays short, check LAUNCH_LIBRARY_URL."
-        )
-    if unreadable:
-        yield f"Launches left out, as they cannot be read: {unreadable} of {count}. The run's log says why."
-    if unknown:
-        more = f" and {len(unknown) - NAMED_STATUSES} more" if len(unknown) > NAMED_STATUSES else ""
-        words = ", ".join(sorted(unknown)[:NAMED_STATUSES]) + more
-        yield f"Unknown status, stored and shown as it is: {words}. A newer image may know it."
-
-
 def pages_wanted(setting: str) -> int | None:
     """Return how many pages to read, None for all."""
     if setting == "all":
@@ -147,30 +109,50 @@ def pages_wanted(setting: str) -> int | None:
     raise Failure(BAD_CONFIGURATION, f"LAUNCH_LIBRARY_PAGES is {setting[:40]!r}: give a number of pages, or all.")
 
 
-def readable(request: Request, results: Iterable[Any], unknown: set[str]) -> Iterator[tuple[int, launch.Launch]]:
-    """Yield the launches of a page with their places, and add the statuses that are not known to `unknown`.
-
-    Those that cannot be read are counted in the request; the log says why.
-    """
-    known = launch.STATUSES.values()
-    for position, result in enumerate(results):
-        try:
-            one = launch.read(result)
-        except launch.Unreadable as reason:
-            request.unreadable += 1
-            if request.unreadable <= LOGGED_UNREADABLE:
-                name = str(result.get("id") or result.get("name"))[:80] if isinstance(result, dict) else "?"
-                log.warning("Launch %d of the page (%s) cannot be read and is left out: %s", position + 1, name, reason)
-            continue
-        if one.status and one.status not in known:
-            unknown.add(repr(one.status[:40]))  # other people's text: cut, quoted
-        yield position, one
+def with_store(work: Callable[[Connection, Objects], int | None]) -> int | None:
+    """Do what needs the database and the object store. Raises Failure (78) if there is no store."""
+    if not (kept_in := objects.from_environment()):
+        raise Failure(BAD_CONFIGURATION, "There is no object store: OBJECT_STORE is not set, or is none.")
+    with contextlib.closing(step.connect()) as connection:
+        return work(connection, kept_in)
 
 
-def main() -> int:
+def thin(connection: Connection, kept_in: Objects) -> int:
+    """Delete what KEEP_DAYS says need not be kept."""
+    days = os.environ.get("KEEP_DAYS") or None
+    if days and not re.fullmatch("[1-9][0-9]{0,4}", days):
+        raise Failure(BAD_CONFIGURATION, f"KEEP_DAYS is {days[:40]!r}: give a number of days, or leave it empty.")
+    return keeping.thin(connection, kept_in, int(days) if days else None, step.now())
+
+
+def moment(text: str) -> datetime:
+    """Read a time, in UTC where it says no zone. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the step and return its exit code."""
+    parser = argparse.ArgumentParser(prog="fetch", description=__doc__.partition("\n")[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--from-store", action="store_true", help="make the tables again from the object store")
+    what.add_argument("--check-store", action="store_true", help="compare the tables with the object store")
+    what.add_argument("--thin-store", action="store_true", help="delete from it what KEEP_DAYS says")
+    what.add_argument("--leave-store", action="store_true", help="bring the launches' details back into PostgreSQL")
+    parser.add_argument("--since", type=moment, help="with --from-store: from this time on; the rest stays as it is")
+    parser.add_argument("--dry-run", action="store_true", help="with --from-store: say what would differ")
+    chosen = parser.parse_args(arguments)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of a malformed header with a traceback
-    return step.main(run)
+    work: Callable[[Connection, Objects], int | None] | None = None
+    if chosen.from_store:
+        work = partial(rebuild, since=chosen.since, dry_run=chosen.dry_run)
+    elif chosen.check_store:
+        work = keeping.check
+    elif chosen.thin_store:
+        work = thin
+    elif chosen.leave_store:
+        work = bring_details_back
+    return step.main(partial(with_store, work) if work else run)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import hashlib
 import io
+import json
+import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
@@ -12,10 +15,15 @@ import objects
 from fetch import store
 from fetch.launch_library import Request
 from objects import Objects
+from page import Page, clean
 from step import Failure
 
 PREFIX = "launch-library/"
+DETAILS = f"{PREFIX}details/"  # what PostgreSQL had before there was a store
+START, END = '{"results": [', b"\n]}"
 CHUNK = 65536
+
+log = logging.getLogger(__name__)
 
 
 class Archive:
@@ -83,3 +91,43 @@ def pieces(body: bytes) -> Iterator[bytes]:
     with objects.decompressed(body) as file:
         while chunk := file.read(CHUNK):
             yield chunk
+
+
+def move_details(connection: Connection, target: Objects, now: datetime) -> None:
+    """Move the details that PostgreSQL has into one object, a page like any other; without any, do nothing."""
+    body, digest = io.BytesIO(), hashlib.sha256()
+    launch_ids: list[str] = []
+    with connection:
+        with objects.compressor(body) as file:
+            for launch_id, details in store.details(connection):
+                piece = f"{',' if launch_ids else START}\n{details}".encode()
+                digest.update(piece)
+                file.write(piece)
+                launch_ids.append(launch_id)
+            digest.update(END)
+            file.write(END)
+        if not launch_ids:
+            return
+        key = f"{DETAILS}{now:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:12]}.json.zst"
+        metadata = {"url": "rocket_launches.details", "status": "200", "requested": now.isoformat()}
+        target.put(key, body.getvalue(), metadata | {"run": now.isoformat(), "cut": "no"})
+        store.point(connection, key, launch_ids)
+    log.info("Moved the details of %d launches from PostgreSQL into the object store", len(launch_ids))
+
+
+def bring_details_back(connection: Connection, source: Objects) -> None:
+    """Fill in the details in PostgreSQL, so that it can do without the store. Stopped, it goes on the next time."""
+    launches = 0
+    for key, places in store.places(connection):
+        found = places_of(source.get(key)[0], list(places.values()))
+        store.fill(connection, {launch_id: found.get(position, {}) for launch_id, position in places.items()})
+        launches += len(places)
+    log.info("The details of %d launches are in PostgreSQL again; OBJECT_STORE=none leaves them there", launches)
+
+
+def places_of(body: bytes, positions: Sequence[int | None]) -> dict[int | None, Any]:
+    """Return what an answer has in these places of its results; None is the answer itself."""
+    if None in positions:
+        return {None: clean(json.loads(b"".join(pieces(body))))}
+    page = Page(iter(pieces(body)))
+    return {position: clean(one) for position, one in enumerate(page) if position in positions}

@@ -3,10 +3,10 @@
 import io
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
@@ -166,6 +166,31 @@ SAME = """
     LIMIT 1
 """
 
+# What PostgreSQL has of launches, and how it gets into the object store and back.
+DETAILS = "SELECT launch_id, details::text FROM rocket_launches WHERE details IS NOT NULL ORDER BY id"
+POINT = """
+    UPDATE rocket_launches AS r
+    SET object_key = %(key)s, position = place.number - 1, details = NULL
+    FROM unnest(%(launch_ids)s) WITH ORDINALITY AS place (launch_id, number)
+    WHERE r.launch_id = place.launch_id
+"""
+PLACES = """
+    SELECT object_key, jsonb_object_agg(launch_id, position)
+    FROM rocket_launches
+    WHERE object_key IS NOT NULL
+    GROUP BY object_key
+    ORDER BY object_key
+"""
+FILL = """
+    UPDATE rocket_launches AS r
+    SET details = found.value, object_key = NULL, position = NULL
+    FROM jsonb_each(%(details)s) AS found
+    WHERE r.launch_id = found.key
+"""
+# Whoever changes launches waits for whoever else does: a second run, which then compares with what the first has
+# stored, or the end of a rebuild.
+ALONE = "SELECT pg_advisory_xact_lock(hashtext('fetch'))"
+
 FAILED = """
     INSERT INTO fetches (requested_at, run_at, url, status, unreadable, error, object_key, sha256)
     SELECT requested_at, %(run_at)s, url, status, unreadable, coalesce(r.error, %(error)s), object_key, sha256
@@ -272,13 +297,44 @@ def merge(
     `asked` and `withdrawn` are the ids of launches that were asked for, and of those that are not known any more.
     """
     with connection, connection.cursor() as cursor:
-        # One at a time: a second run waits here, and then compares with what the first has stored.
+        cursor.execute(ALONE)
         cursor.execute("LOCK TABLE rocket_launches IN SHARE ROW EXCLUSIVE MODE")
         parameters = {"seen_at": seen_at, "requests": as_json([asdict(request) for request in requests])}
         cursor.execute(MERGE, parameters | {"iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS"Z"'})
-        counts = Counts(*map(sum, zip(*cursor.fetchall(), strict=True)))
+        rows = cursor.fetchall() or [(0, 0, 0, 0, 0)]
+        counts = Counts(*map(sum, zip(*rows, strict=True)))
         cursor.execute(FOLLOWED, {"now": seen_at, "asked": list(asked), "withdrawn": list(withdrawn)})
         return counts
+
+
+def details(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield the launches whose details are here, and these as JSON, in a transaction that keeps others waiting."""
+    with connection.cursor() as cursor:
+        cursor.execute(ALONE)
+    with connection.cursor("details") as cursor:
+        cursor.itersize = 20  # a detailed launch has 50 kB
+        cursor.execute(DETAILS)
+        yield from cursor
+
+
+def point(connection: Connection, key: str, launch_ids: Sequence[str]) -> None:
+    """Say that these launches are in this object, in this order, and forget their details here."""
+    with connection.cursor() as cursor:
+        cursor.execute(POINT, {"key": key, "launch_ids": list(launch_ids)})
+
+
+def places(connection: Connection) -> list[tuple[str, dict[str, int | None]]]:
+    """Return the objects that launches point to, each with its launches' places."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(PLACES)
+        return cursor.fetchall()
+
+
+def fill(connection: Connection, details: dict[str, Any]) -> None:
+    """Keep the details of launches here, and point to no object any more."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(ALONE)
+        cursor.execute(FILL, {"details": json.dumps(details, ensure_ascii=False)})
 
 
 def record_failure(connection: Connection, requests: Sequence[Request], run_at: datetime, error: str) -> None:

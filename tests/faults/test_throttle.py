@@ -154,6 +154,6 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     with monkeypatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setattr(logging.getLogger(), "handlers", [])
         patch.setattr(logging.getLogger(), "level", logging.INFO)
-        code = step.main()
+        code = step.main([])
     signal.signal(signal.SIGTERM, handler)
     return code, output.getvalue().splitlines()[-1]

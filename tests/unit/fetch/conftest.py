@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 FIRST, LATER = "2031-01-01T00:00:00Z", "2031-01-02T12:00:00Z"
 FIRST_TIME, LATER_TIME = datetime(2031, 1, 1, tzinfo=UTC), datetime(2031, 1, 2, 12, tzinfo=UTC)
 WHAT_TO_DO = re.compile(
-    r"try again|next try|check |set (it|LAUNCH)|give |such as |run (the step|initialize_schema)", re.IGNORECASE
+    r"try again|bring |next try|check |set (it|LAUNCH)|give |such as |run (the step|initialize_schema)", re.IGNORECASE
 )
 
 HTML = "<!DOCTYPE html><html><h1>Server Error (500)</h1></html>"
@@ -98,7 +98,7 @@ def run_here(database: Database, **env: str) -> Result:
         mock.patch.object(logging.getLogger("werkzeug"), "disabled", new=True),
     ):
         try:
-            code = step.main()
+            code = step.main([])
         finally:
             signal.signal(signal.SIGTERM, handler)
     return Result(code, [line.partition(" ")[2] for line in output.getvalue().splitlines()])

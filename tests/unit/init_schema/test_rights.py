@@ -25,8 +25,9 @@ EVERYBODY = {
 RIGHTS = {
     FETCH: {
         # The whole table's UPDATE, as LOCK TABLE is not content with columns.
-        *(f"{right} ON rocket_launches" for right in ("SELECT", "INSERT", "UPDATE")),
-        *(f"{right} ON {table}" for right in ("SELECT", "INSERT") for table in ("launch_changes", "fetches")),
+        *(f"{right} ON rocket_launches" for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *(f"{right} ON launch_changes" for right in ("SELECT", "INSERT", "DELETE")),
+        *(f"{right} ON fetches" for right in ("SELECT", "INSERT", "UPDATE")),
         *(f"SELECT ON notifications.{column}" for column in ("launch_id", "message_id")),
     },
     NOTIFY: {
