@@ -40,7 +40,7 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
-	  $(OFFLINE)/node/kindnetd $(OFFLINE)/node/kubernetes/update
+	  $(OFFLINE)/node/kindnetd $(OFFLINE)/s3/entrypoint $(OFFLINE)/node/kubernetes/update
 	$(BIN)/hadolint tasks/*/Dockerfile dags/Dockerfile $(OFFLINE)/*/*Dockerfile
 
 .PHONY: format

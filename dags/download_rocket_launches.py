@@ -55,8 +55,9 @@ with DAG(
         parameter("LAUNCH_LIBRARY_PAGES", "{{ params.pages }}"),
         # A scheduled run spends a request only where one is due; a run that somebody has triggered always does.
         parameter("RUN_TYPE", "{{ dag_run.run_type.value }}"),
-        doc="Reads the upcoming launches and stores them, all of a run or nothing.",
+        doc="Keeps the Launch Library's answers in the object store, and stores the launches, all of a run or nothing.",
         egress="web",
+        objects="fetch",
         outlets=[LAUNCHES],
         # No request is due: shown as skipped.
         skip_on_exit_code=99,
@@ -73,6 +74,7 @@ with DAG(
         parameter("NOTIFY", "{{ params.notify | lower }}"),
         doc="Posts the next launch once, and edits the messages whose launch has changed.",
         egress="web",
+        objects="notify",
         # Also after a fetch that was skipped: a message may be due all the same.
         trigger_rule="none_failed",
         # The step exits with 99 when there is nothing to say, or nobody to say it to: shown as skipped.

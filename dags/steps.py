@@ -85,8 +85,8 @@ EXIT_CODES = """
 | exit code | meaning | what to do |
 |---|---|---|
 | 0 | done | |
-| 65 | the input is bad: not a page of launches, or a message that Discord refuses | read the log's last line |
-| 75 | network, throttled, 5xx, database away | nothing: up to four more tries follow, over 75 to 150 minutes |
+| 65 | the input is bad: no page, a message that Discord refuses, an altered object | read the log's last line |
+| 75 | network, throttled, 5xx, a server away | nothing: up to four more tries follow, over 75 to 150 minutes |
 | 78 | the configuration is bad: password, schema, address, token | fix what the last line names, clear the task |
 | 99 | no request is due or possible now, nothing to say, or nobody to tell | nothing: the task is shown as skipped |
 | 143 | stopped by SIGTERM | nothing: it is tried again, and nothing is half-written |
@@ -110,22 +110,28 @@ def step(
     *environment: k8s.V1EnvVar,
     doc: str,
     egress: str | None = None,
+    objects: str | None = None,
     **arguments: Any,  # noqa: ANN401  # the operator's
 ) -> WatchingPodOperator:
     """Return the task that runs a step's image, as the step's own role on the database.
 
     `egress` is the label by which network policies let a pod out: `web` is port 443 of public addresses. A pod without
-    it reaches PostgreSQL alone.
+    it reaches PostgreSQL alone. `objects` is who the step is to the object store: `fetch` has the login in the Secret
+    `objects-fetch`, and the label `objects: fetch`, which lets the pod out to the store. Without the Secret there is no
+    store.
     """
-    database = k8s.V1SecretEnvSource(name=f"database-{folder.replace('_', '-')}")
+    secrets = [k8s.V1SecretEnvSource(name=f"database-{folder.replace('_', '-')}")]
+    if objects:
+        secrets.append(k8s.V1SecretEnvSource(name=f"objects-{objects}", optional=True))
+    labels = {"egress": egress, "objects": objects}
     return WatchingPodOperator(
         task_id=task_id,
         name=task_id.replace("_", "-"),
         namespace=deployed("TASK_NAMESPACE"),
         image=image(f"IMAGE_{folder.upper()}"),
-        env_from=[k8s.V1EnvFromSource(secret_ref=database)],
+        env_from=[k8s.V1EnvFromSource(secret_ref=secret) for secret in secrets],
         env_vars=list(environment),
-        labels={"egress": egress} if egress else {},
+        labels={key: value for key, value in labels.items() if value},
         doc_md=doc + EXIT_CODES,
         **POD_DEFAULTS | arguments,
     )

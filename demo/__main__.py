@@ -62,6 +62,8 @@ class Stage:
     """What a run needs and leaves behind."""
 
     dag: Any  # airflow.sdk.DAG
+    rebuild: Any  # the same
+    kept_in: Path  # the object store
     namespace: pods.Namespace
     postgres: Postgres
     library: LaunchLibrary
@@ -104,6 +106,8 @@ def main() -> int:
 def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     """Start what the steps need, and load the DAG."""
     library, discord = stack.enter_context(LaunchLibrary()), stack.enter_context(Discord())
+    # The object store: never the one of .env, which is no place for invented launches.
+    kept_in = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-objects-")))
     settings = read_settings()
     chosen = services.choose(settings, library, discord, replay=replay)
     print(chosen.summary, flush=True)
@@ -111,8 +115,8 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     postgres = stack.enter_context(Postgres())
     ready = time.monotonic()
     print(f"PostgreSQL has started ({ready - started:.1f} s).", flush=True)
-    dag = pods.load_dag(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-airflow-")))
-    print(f"Airflow has loaded the DAG {dag.dag_id} ({time.monotonic() - ready:.1f} s).", flush=True)
+    dags = pods.load_dags(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-airflow-")))
+    print(f"Airflow has loaded {len(dags)} DAGs ({time.monotonic() - ready:.1f} s).", flush=True)
     settings |= {
         "LAUNCH_LIBRARY_URL": chosen.upcoming_url,
         "LAUNCH_LIBRARY_TOKEN": chosen.token,
@@ -125,10 +129,12 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     namespace = pods.Namespace(
         secrets={
             "settings": steps_settings(settings),
+            **{f"objects-{user}": {"OBJECT_STORE": kept_in.as_uri()} for user in ("fetch", "notify")},
             **{f"database-{step.replace('_', '-')}": postgres.env(role) for step, role in ROLES.items()},
         },
     )
-    return Stage(dag, namespace, postgres, library, discord, chosen)
+    dag, rebuild = dags["download_rocket_launches"], dags["rebuild_rocket_launches"]
+    return Stage(dag, rebuild, kept_in, namespace, postgres, library, discord, chosen)
 
 
 def show(stage: Stage) -> int:
@@ -157,7 +163,16 @@ def show(stage: Stage) -> int:
     heading("The channel" + (f", without {others} messages about other launches" if others else ""))
     for versions in about:
         print(message.show(versions))
-    return 0
+    return 0 if show_store(stage) else 1
+
+
+def show_store(stage: Stage) -> bool:
+    """Show what the object store has, and make the tables again from it; return whether that succeeded."""
+    heading("The object store, a folder here: each answer as it was received, compressed")
+    for path in sorted(stage.kept_in.rglob("*.zst")):
+        print(f"{path.stat().st_size:7} bytes  {path.relative_to(stage.kept_in)}")
+    print("The whole log of the launches can be made again from it: this is what rebuild_rocket_launches does.")
+    return run(stage, "The tables, made again from the object store", stage.rebuild)
 
 
 def check_channels(stage: Stage) -> int:
@@ -166,11 +181,12 @@ def check_channels(stage: Stage) -> int:
     return 0 if run(stage, "What each channel would be sent") else 1
 
 
-def run(stage: Stage, title: str) -> bool:
-    """Run the DAG once, and show it; return whether no step failed."""
+def run(stage: Stage, title: str, dag: Any = None) -> bool:  # noqa: ANN401  # airflow.sdk.DAG
+    """Run the DAG once, or another one, and show it; return whether no step failed."""
     heading(title)
     failed = None
-    for step in pods.run(stage.dag, stage.namespace, lambda _task_id, line: print(f"    {dim(line)}", flush=True)):
+    dag = dag or stage.dag
+    for step in pods.run(dag, stage.namespace, lambda _task_id, line: print(f"    {dim(line)}", flush=True)):
         code = "not run" if step.exit_code is None else f"exit code {step.exit_code}"
         print(f"  {step.task_id:<22}{step.state:<17}{code:<14}{step.seconds:4.1f} s", flush=True)
         failed = failed or (step if step.state == "failed" else None)

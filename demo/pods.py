@@ -50,8 +50,8 @@ class Step:
         return re.sub(r"^\S+Z [A-Z]+ ", "", self.last_line)
 
 
-def load_dag(airflow_home: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
-    """Return the DAG as Airflow loads it, in the environment that a deployment gives to Airflow. Raises PodError."""
+def load_dags(airflow_home: str) -> dict[str, Any]:
+    """Return the DAGs as Airflow loads them, in the environment that a deployment gives to Airflow. Raises PodError."""
     os.environ.update(
         references(),
         TASK_NAMESPACE="rocket-launches",
@@ -62,10 +62,10 @@ def load_dag(airflow_home: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
     )
     from airflow.dag_processing.dagbag import BundleDagBag  # noqa: PLC0415  # it reads the settings above
 
-    bag = BundleDagBag(ROOT / "dags" / "download_rocket_launches.py", bundle_path=ROOT / "dags")
+    bag = BundleDagBag(ROOT / "dags", bundle_path=ROOT / "dags")
     if bag.import_errors:
-        raise PodError(f"The DAG cannot be loaded: {'; '.join(bag.import_errors.values())}")
-    return bag.dags["download_rocket_launches"]
+        raise PodError(f"A DAG cannot be loaded: {'; '.join(bag.import_errors.values())}")
+    return dict(bag.dags)
 
 
 def run(
@@ -178,6 +178,8 @@ def environment(container: Any, namespace: Namespace) -> dict[str, str]:  # noqa
     for source in container.env_from or []:
         if not source.secret_ref:
             raise PodError("envFrom: the demo knows references to Secrets only")
+        if source.secret_ref.name not in namespace.secrets and source.secret_ref.optional:
+            continue
         if source.secret_ref.name not in namespace.secrets:
             raise PodError(f'secret "{source.secret_ref.name}" not found')
         variables |= namespace.secrets[source.secret_ref.name]

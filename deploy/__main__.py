@@ -18,6 +18,7 @@ from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
 from deploy.images import build, images, names, push, references
 from deploy.kind import load_images, make_cluster
 from deploy.manifests import apply_manifests, apply_pod_cleanup, deploy_monitoring, deploy_stand_ins
+from deploy.objects import set_up_bucket, write_object_secrets
 from deploy.postgres import backup, psql, restore
 from deploy.programs import (
     AIRFLOW,
@@ -111,10 +112,13 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
             deploy_stand_ins()
         show_command("python3 -m deploy secrets")
         is_new = write_secrets(chosen)
+        write_object_secrets(chosen)
         use_registry_login()
     for name, release in wanted(chosen).items():
         with phase(release.phase, release.namespace):
             install(name, images, *arguments)
+            if name == "s3":
+                set_up_bucket()
             if name == "operator":
                 deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
     with phase("first run", AIRFLOW, TASKS):

@@ -41,7 +41,11 @@ def pod(image: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": POD, "namespace": TASKS, "labels": {"app.kubernetes.io/part-of": CLUSTER}},
+        "metadata": {
+            "name": POD,
+            "namespace": TASKS,
+            "labels": {"app.kubernetes.io/part-of": CLUSTER, "objects": "notify"},
+        },
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": SECONDS,
@@ -57,7 +61,10 @@ def pod(image: str) -> dict[str, Any]:
                     "name": "base",
                     "image": image,
                     "args": ["--check"],
-                    "envFrom": [{"secretRef": {"name": "database-notify"}}],
+                    "envFrom": [
+                        {"secretRef": {"name": "database-notify"}},
+                        {"secretRef": {"name": "objects-notify", "optional": True}},
+                    ],
                     "env": [
                         {
                             "name": name,

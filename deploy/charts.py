@@ -17,6 +17,7 @@ from deploy.programs import (
     CONTEXT,
     OPERATOR,
     ROOT,
+    S3,
     TASKS,
     Failed,
     check_programs,
@@ -32,7 +33,8 @@ from deploy.settings import REGISTRY_LOGIN, owner_and_database, roles, secret, s
 class Release:
     """A chart that is installed with helm/NAME.yaml, after k8s/NAME.yaml is applied, if there is one.
 
-    A release with a `setting` is installed only if that is set. `ready` are the kubectl commands that wait for it.
+    A release with a `setting` is installed only if that is set, one with `unless` only if that is not. `ready` are the
+    kubectl commands that wait for it.
     If the cluster has the custom resource `crd` from another release, there can be no second: that one is used.
     """
 
@@ -45,6 +47,7 @@ class Release:
     shared_values: tuple[str, ...] = ()  # the files for several charts that have something for it
     crd: str = ""
     setting: str = ""
+    unless: str = ""
 
 
 # In the order in which they are installed.
@@ -69,6 +72,14 @@ RELEASES = {
         images=("ghcr.io/cloudnative-pg/postgresql:17.11-202608310816-minimal-trixie",),
         shared_values=("helm/production.yaml", "helm/monitoring.yaml"),
     ),
+    "s3": Release(
+        chart="versitygw",
+        namespace=S3,
+        phase="s3",
+        ready=(("rollout", "status", "deployment/s3", "--timeout=5m"),),
+        images=("ghcr.io/versity/versitygw:v1.8.0",),
+        unless="OBJECT_STORE",
+    ),
     "airflow": Release(
         chart="airflow",
         namespace=AIRFLOW,
@@ -87,7 +98,11 @@ RELEASES = {
 
 def wanted(chosen: dict[str, str]) -> dict[str, Release]:
     """Return the releases that the settings ask for."""
-    return {name: release for name, release in RELEASES.items() if not release.setting or chosen.get(release.setting)}
+    return {
+        name: release
+        for name, release in RELEASES.items()
+        if (not release.setting or chosen.get(release.setting)) and not chosen.get(release.unless)
+    }
 
 
 def locked_charts() -> dict[str, list[str]]:
@@ -112,9 +127,13 @@ def chart_path(name: str) -> str:
     downloaded = not packed.exists()
     if downloaded:
         folder.mkdir(parents=True, exist_ok=True)
-        run("helm", "pull", name, "--repo", repository, "--version", version, "--destination", str(folder), show=True)
+        is_oci = repository.startswith("oci://")
+        where = (f"{repository}/{name}",) if is_oci else (name, "--repo", repository)
+        run("helm", "pull", *where, "--version", version, "--destination", str(folder), show=True)
     found = f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}"
-    if found != digest:
+    if digest == "-":
+        print(f"Warning: {name} {version} has no digest in helm/charts.lock. This one's is {found}.", file=sys.stderr)
+    elif found != digest:
         source = repository if downloaded else packed
         differs = f"{name} {version} from {source} has the digest {found}, not the one in helm/charts.lock."
         if downloaded:

@@ -21,7 +21,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rock
 CLUSTER = "rocket-launches"
 KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
 CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
-AIRFLOW, TASKS, OPERATOR = "airflow", "rocket-launches", "cnpg-system"  # namespaces
+AIRFLOW, TASKS, OPERATOR, S3 = "airflow", "rocket-launches", "cnpg-system", "s3"  # namespaces
 RUN_SECONDS = 1800  # no program takes this long, not even a build of the images on a slow line
 
 # The oldest version that will do, the arguments that print the version, and where to get the program.
@@ -80,6 +80,20 @@ def check_programs(*names: str) -> None:
             missing.append(f"  {name} {least[0]}.{least[1]} or newer ({is_there}): {where}")
     if missing:
         raise Failed("Missing:\n" + "\n".join(missing))
+
+
+@contextlib.contextmanager
+def forward(namespace: str, target: str, port: int) -> Iterator[str]:
+    """Forward a free port of this machine to a service's, and yield its address: so it needs no port of the node."""
+    command = ("kubectl", "--context", CONTEXT, "port-forward", "-n", namespace, target, f":{port}")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            said = process.stdout.readline() if process.stdout else ""  # which port, kubectl says first
+            if not (found := re.search(r":(\d+) ->", said)):
+                raise Failed(f"{target} in {namespace} cannot be reached: make status shows what runs.")
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            process.terminate()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,15 @@ OF_THE_DEPLOYMENT = frozenset(
         "SCHEDULE",
         "EGRESS_EXCEPT",
         "MONITORING",
+        # What pods have of these is in the Secrets that deploy/objects.py writes.
+        "OBJECT_STORE",
+        "AWS_ENDPOINT_URL",
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AZURE_STORAGE_ACCOUNT_KEY",
     }
 )
 

@@ -110,9 +110,10 @@ def pages_wanted(setting: str) -> int | None:
 
 
 def with_store(work: Callable[[Connection, Objects], int | None]) -> int | None:
-    """Do what needs the database and the object store. Raises Failure (78) if there is no store."""
+    """Do what needs the database and the object store, if there is one."""
     if not (kept_in := objects.from_environment()):
-        raise Failure(BAD_CONFIGURATION, "There is no object store: OBJECT_STORE is not set, or is none.")
+        log.info("There is no object store: OBJECT_STORE is not set, or is none")
+        return NOTHING_TO_SAY
     with contextlib.closing(step.connect()) as connection:
         return work(connection, kept_in)
 
@@ -125,10 +126,15 @@ def thin(connection: Connection, kept_in: Objects) -> int:
     return keeping.thin(connection, kept_in, int(days) if days else None, step.now())
 
 
-def moment(text: str) -> datetime:
-    """Read a time, in UTC where it says no zone. Raises ValueError."""
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def from_store(connection: Connection, kept_in: Objects, since: str | None, *, dry_run: bool) -> None:
+    """Rebuild the tables from what came since a time, in UTC where it says no zone; None is the beginning."""
+    try:
+        at = datetime.fromisoformat(since) if since else None
+    except ValueError:
+        raise Failure(
+            BAD_CONFIGURATION, f"SINCE is {since!r}: give a time such as 2026-11-24T07:00:00Z, or leave it empty."
+        ) from None
+    rebuild(connection, kept_in, at if at is None or at.tzinfo else at.replace(tzinfo=UTC), dry_run=dry_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,13 +145,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--check-store", action="store_true", help="compare the tables with the object store")
     what.add_argument("--thin-store", action="store_true", help="delete from it what KEEP_DAYS says")
     what.add_argument("--leave-store", action="store_true", help="bring the launches' details back into PostgreSQL")
-    parser.add_argument("--since", type=moment, help="with --from-store: from this time on; the rest stays as it is")
-    parser.add_argument("--dry-run", action="store_true", help="with --from-store: say what would differ")
+    parser.add_argument("--since", default=os.environ.get("SINCE"), help="with --from-store: from this time on (SINCE)")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        default=os.environ.get("DRY_RUN") == "true",
+        help="with --from-store: say what would differ, and change nothing (DRY_RUN=true)",
+    )
     chosen = parser.parse_args(arguments)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of a malformed header with a traceback
     work: Callable[[Connection, Objects], int | None] | None = None
     if chosen.from_store:
-        work = partial(rebuild, since=chosen.since, dry_run=chosen.dry_run)
+        work = partial(from_store, since=chosen.since, dry_run=chosen.dry_run)
     elif chosen.check_store:
         work = keeping.check
     elif chosen.thin_store:

@@ -29,6 +29,7 @@ IMAGES = {f"IMAGE_{name.upper()}": f"rocket-launches/{name.replace('_', '-')}:01
 VALUES: dict[str, Document] = {
     "operator": {},
     "postgres": postgres_values("rocket", "launches"),
+    "s3": {},
     "airflow": airflow_values(IMAGES, "@hourly"),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
@@ -42,8 +43,8 @@ EVERYTHING = [f"{name}{how}" for name in (*RELEASES, "k8s") for how in ADDED]
 DAG_PODS = """
 import json, sys
 from kubernetes.client import ApiClient
-from demo.pods import load_dag
-for task in load_dag(sys.argv[1]).tasks:
+from demo.pods import load_dags
+for task in [task for dag in load_dags(sys.argv[1]).values() for task in dag.tasks]:
     pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
     pod["metadata"]["name"] = task.task_id.replace("_", "-")
     print("---", json.dumps(pod), sep="\\n")
@@ -100,7 +101,7 @@ def text(name: str) -> str:
     name, space, how = name.partition(" ")
     more, manifests = ADDED[space + how]
     if name == "k8s":
-        files = ["k8s/operator.yaml", "k8s/pod-cleanup.yaml", *manifests]
+        files = ["k8s/operator.yaml", "k8s/s3.yaml", "k8s/pod-cleanup.yaml", *manifests]
         kubectl = shutil.which("kubectl", path=PATH)
         if not kubectl:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
@@ -110,7 +111,9 @@ def text(name: str) -> str:
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)
-    return template(name, *more, "--values", "-")
+    # A release gets the shared files that it names.
+    files = [path for path in more[1::2] if path in RELEASES[name].shared_values]
+    return template(name, *(word for path in files for word in ("--values", path)), "--values", "-")
 
 
 def template(name: str, *arguments: str) -> str:

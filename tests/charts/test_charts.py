@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deploy import charts, manifests, settings
+from deploy import charts, manifests, objects, settings
 from deploy.charts import RELEASES, Release, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
-from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, TASKS, Failed
+from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, S3, TASKS, Failed
 from tests.charts.manifests import (
     CHARTS,
     EVERYTHING,
@@ -130,9 +130,9 @@ def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> No
     """The documented example: each chart takes what it knows, though its schema is strict."""
     example = OPERATING.partition("`helm/local.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
-    files = ("helm/production.yaml", "-", str(tmp_path / "local.yaml"))
+    files = (*RELEASES[release].shared_values[:1], "-", str(tmp_path / "local.yaml"))
     rendered = template(release, *(f"--values={file}" for file in files))
-    assert ("disk: fast" in rendered) is (release in ("operator", "airflow"))
+    assert ("disk: fast" in rendered) is (release in ("operator", "s3", "airflow"))
     assert ("storageClass: fast" in rendered) is (release == "postgres")
     assert ("airflow.example.org" in rendered) is (release == "airflow")
 
@@ -167,8 +167,9 @@ def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_chart_is_locked(release: str) -> None:
     version, repository, digest = locked_charts()[RELEASES[release].chart]
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
-    assert repository.startswith("https://")
-    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert repository.startswith(("https://", "oci://"))
+    # A chart that is published as OCI alone had no digest that could be had here.
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or (digest == "-" and repository.startswith("oci://"))
     assert len(locked_charts()) == len(RELEASES)
 
 
@@ -309,9 +310,10 @@ def test_every_container_was_seen() -> None:
         "postgres": 0,  # the operator makes its pods
         "airflow": 11,
         "airflow with monitoring": 12,
+        "s3": 1,
         "k8s": 1,
         "k8s in production": 2,
-        "dag": len(steps()),
+        "dag": len(steps()) + 4,
     }
 
 
@@ -383,7 +385,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
         return ""
 
     monkeypatch.setattr(settings, "kubectl", kubectl)
-    settings.write_secrets(dict.fromkeys((release.setting for release in RELEASES.values()), "yes"))
+    monkeypatch.setattr(objects, "kubectl", kubectl)
+    chosen = dict.fromkeys((release.setting for release in RELEASES.values()), "yes")
+    settings.write_secrets(chosen)
+    objects.write_object_secrets(chosen)
     return found
 
 
@@ -739,7 +744,8 @@ def test_the_operator_reaches_kubernetes() -> None:
 
 
 def test_the_web_is_for_the_tasks_that_need_it() -> None:
-    outside = [spec["podSelector"] for spec in policies(TASKS).values() if ports(spec, "egress") - {53, 5353, 5432}]
+    inside = {53, 5353, 5432, 7070}
+    outside = [spec["podSelector"] for spec in policies(TASKS).values() if ports(spec, "egress") - inside]
     assert ports(policies(TASKS)["web"], "egress") == {443}
     assert dns_alone(policies(TASKS)["dns-and-postgres"]["egress"][0])
     assert {"matchLabels": {"egress": "web"}} in outside
@@ -748,6 +754,21 @@ def test_the_web_is_for_the_tasks_that_need_it() -> None:
     assert {"fetch-and-store-data", "notify-discord"} <= allowed
     assert "initialize-schema" not in allowed
     assert not any(spec.get("ingress") for spec in policies(TASKS).values())
+
+
+def test_the_object_store_is_for_those_that_have_a_login() -> None:
+    """From both sides: pods of the steps' namespace with the label, and the server's port alone."""
+    has_login = {"matchExpressions": [{"key": "objects", "operator": "Exists"}]}
+    [rule] = policies(S3)["s3"]["ingress"]
+    assert rule["from"][0]["podSelector"] == has_login
+    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": TASKS}
+    assert ports(policies(S3)["s3"], "ingress") == ports(policies(TASKS)["objects"], "egress") == {7070}
+    assert policies(TASKS)["objects"]["podSelector"] == has_login
+    (server,) = of_kind("s3", "Deployment").values()
+    [target] = policies(TASKS)["objects"]["egress"][0]["to"]
+    assert target["podSelector"]["matchLabels"].items() <= server["spec"]["template"]["metadata"]["labels"].items()
+    (service,) = of_kind("s3", "Service").values()
+    assert f"http://{service['metadata']['name']}.{S3}.svc:{service['spec']['ports'][0]['port']}" == objects.ENDPOINT
 
 
 def test_the_browser_finds_the_ui() -> None:

@@ -79,7 +79,7 @@ def row(copy: Path) -> None:
     text = path.read_text().replace('next={"notify_discord"}', 'next={"notify_discord", "archive_launches"}')
     fields = (
         'variable="IMAGE_ARCHIVE", image="rocket-launches/archive:0123456789ab", next=set(), plain={},'
-        'database="database-archive", settings=set(), egress="web", not_retried=(78,), skipped_by=()'
+        'database="database-archive", settings=set(), egress="web", objects=None, not_retried=(78,), skipped_by=()'
     )
     path.write_text(text.replace("STEPS = {\n", f'STEPS = {{\n    "archive_launches": Step({fields}),\n'))
 
@@ -119,7 +119,7 @@ def test_everything_finds_a_further_step(copy: Path) -> None:
     ("left_out", "noticed"),
     [
         (lock, "test_a_steps_requirements_are_locked"),
-        (operator, "test_each_image_is_in_a_dag_exactly_once"),
+        (operator, "test_each_image_is_in_a_dag_and_no_other_is"),
         (grants, "test_a_steps_role_has_its_rights"),
         (row, "test_the_dag_has_the_promised_shape"),
     ],

@@ -31,6 +31,7 @@ class Step(NamedTuple):
     database: str
     settings: set[str]
     egress: str | None
+    objects: str | None
     plain: dict[str, str]
     not_retried: tuple[int, ...]
     skipped_by: tuple[int, ...]
@@ -44,6 +45,7 @@ STEPS = {
         database="database-init-schema",
         settings=set(),
         egress=None,
+        objects=None,
         plain={},
         not_retried=(78,),
         skipped_by=(),
@@ -55,6 +57,7 @@ STEPS = {
         database="database-fetch",
         settings={"LAUNCH_LIBRARY_URL", "LAUNCH_LIBRARY_TOKEN"},
         egress="web",
+        objects="fetch",
         plain={"LAUNCH_LIBRARY_PAGES": "1", "RUN_TYPE": "manual"},
         not_retried=(78,),
         skipped_by=(99,),
@@ -69,6 +72,7 @@ STEPS = {
             "HEARTBEAT_URL",
         },
         egress="web",
+        objects="notify",
         plain={"NOTIFY": "true"},
         not_retried=(65, 78),
         skipped_by=(99,),
@@ -254,7 +258,11 @@ def test_a_step_is_skipped_by_no_other_exit_code(dag: DAG, task_id: str) -> None
 @pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task_id: str) -> None:
     container, step = container_of(pod_of(dag, task_id)), STEPS[task_id]
-    assert container["envFrom"] == [{"secretRef": {"name": step.database}}]
+    database, *objects = container["envFrom"]
+    assert database == {"secretRef": {"name": step.database}}
+    # Without an object store, there is no login for one.
+    login = {"secretRef": {"name": f"objects-{step.objects}", "optional": True}}
+    assert objects == ([login] if step.objects else [])
     found = {variable["name"]: variable for variable in container.get("env", [])}
     settings = {name: found.pop(name)["valueFrom"] for name in step.settings}
     # Each may be absent.
@@ -266,7 +274,8 @@ def test_a_pod_gets_exactly_the_secrets_it_needs_and_by_reference(dag: DAG, task
 
 @pytest.mark.parametrize("task_id", STEPS)
 def test_a_pod_says_its_way_out(dag: DAG, task_id: str) -> None:
-    assert pod_of(dag, task_id)["metadata"]["labels"].get("egress") == STEPS[task_id].egress
+    labels = pod_of(dag, task_id)["metadata"]["labels"]
+    assert (labels.get("egress"), labels.get("objects")) == (STEPS[task_id].egress, STEPS[task_id].objects)
 
 
 def test_what_is_stored_is_announced_to_other_dags(dag: DAG) -> None:

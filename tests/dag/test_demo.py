@@ -235,7 +235,8 @@ def test_the_demo_uses_channels_toml_only_to_check_it(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LAUNCH_LIBRARY_URL", "http://localhost/")  # so that no real service is asked
     monkeypatch.setenv("CHANNELS", "the file's text")
     monkeypatch.setenv("CHECK_CHANNELS", check)
-    monkeypatch.setattr(pods, "load_dag", lambda _: SimpleNamespace(dag_id="made_here"))
+    dags = dict.fromkeys(("download_rocket_launches", "rebuild_rocket_launches"))
+    monkeypatch.setattr(pods, "load_dags", lambda _: dags)
     with contextlib.ExitStack() as stack:
         stage = demo_program.set_up(stack, replay=False)
         assert stage.namespace.secrets["settings"]["CHANNELS"] == used
@@ -425,6 +426,7 @@ def test_the_demo_shows_the_hours_of_a_launch_then_table_changes_and_channel() -
         ["initialize_schema", *good],
         ["fetch_and_store_data", *good],
         ["notify_discord", "skipped", "exit", "code", "99"],
+        ["initialize_schema", *good],
     ]
     heading = lines.index("SELECT id, launch_id, name, net, image_url FROM rocket_launches;")
     assert [column.strip() for column in lines[heading + 2].split("|")] == [

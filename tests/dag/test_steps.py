@@ -1,7 +1,6 @@
 """What holds for each step, whichever there are: a further one is found here, and what it lacks is named."""
 
 import re
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from kubernetes.client import ApiClient
 
 from deploy.channels import pod as check_pod
 from deploy.images import references, steps
+from deploy.objects import USERS
 from deploy.status import RETRIES
 from init_schema.schema import GRANTS
 from steps import POD_DEFAULTS
@@ -61,15 +61,16 @@ def egress_policies() -> list[dict[str, Any]]:
     return [labels for labels in selected if "egress" in labels]
 
 
-def test_each_image_is_in_a_dag_exactly_once(pods: list[dict[str, Any]]) -> None:
-    used = Counter(pod["spec"]["containers"][0]["image"] for pod in pods)
-    assert used == {image: 1 for variable, image in references().items() if variable != "IMAGE_AIRFLOW"}
+def test_each_image_is_in_a_dag_and_no_other_is(pods: list[dict[str, Any]]) -> None:
+    used = {pod["spec"]["containers"][0]["image"] for pod in pods}
+    assert used == {image for variable, image in references().items() if variable != "IMAGE_AIRFLOW"}
 
 
 def test_each_step_comes_to_the_database_as_itself(pods: list[dict[str, Any]]) -> None:
     secrets = {
         source["secretRef"]["name"] for pod in pods for source in pod["spec"]["containers"][0].get("envFrom") or []
     }
+    secrets = {name for name in secrets if not name.startswith("objects-")}
     assert secrets == {f"database-{step.replace('_', '-')}" for step in steps()}
 
 
@@ -96,6 +97,15 @@ def test_each_way_out_has_a_policy_and_each_policy_a_pod(pods: list[dict[str, An
     labels = {pod["metadata"]["labels"]["egress"] for pod in pods if "egress" in pod["metadata"]["labels"]}
     assert labels
     assert labels == {labels["egress"] for labels in egress_policies()}
+
+
+def test_each_user_of_the_object_store_is_a_pods_and_each_pods_is_one(pods: list[dict[str, Any]]) -> None:
+    for pod in pods:
+        user = pod["metadata"]["labels"].get("objects")
+        logins = [source["secretRef"]["name"] for source in pod["spec"]["containers"][0]["envFrom"][1:]]
+        assert logins == ([f"objects-{user}"] if user else [])
+    users = {pod["metadata"]["labels"]["objects"] for pod in pods if "objects" in pod["metadata"]["labels"]}
+    assert users == USERS.keys()
 
 
 @each_step

@@ -15,6 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.parse import urljoin
@@ -23,6 +24,7 @@ from urllib.request import urlopen
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # it is a class
 
+from objects import Objects
 from standins.launch_library import LaunchLibrary
 from standins.postgres import Postgres
 from standins.server import Answer
@@ -142,6 +144,81 @@ def test_fetch_stores_a_page_or_nothing(database: Database, rng: random.Random, 
             world.store(world.now + timedelta(minutes=1))
             assert stored_in(database) == world.tables()
     killer.report("before", "after", "had asked")
+
+
+def but_for_details(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return tables without what the object store has."""
+    return tables | {"launches": {key: (*row[:5], *row[6:]) for key, row in tables["launches"].items()}}
+
+
+def test_with_a_store_every_row_has_its_object_and_the_next_check_adopts_the_others(
+    database: Database, rng: random.Random, cursor: Cursor, tmp_path: Path
+) -> None:
+    world, killer = World(rng, START), Killer(database, "fetch", "its start", rng, cursor)
+    kept_in = {"OBJECT_STORE": f"file://{tmp_path}/store"}
+    store = Objects(kept_in["OBJECT_STORE"])
+    with LaunchLibrary() as library:
+
+        def turn() -> dict[str, str]:
+            world.now += timedelta(hours=1)
+            world.turn()
+            library.page = world.page()
+            return {"LAUNCH_LIBRARY_URL": library.upcoming_url, "NOW": iso(world.now)} | kept_in
+
+        for _ in range(3):
+            killer.measure(turn())
+            world.store(world.now)
+        for _ in range(TIMES):
+            env = turn()
+            rows, objects = database.query("SELECT id FROM fetches"), len(list(store.keys("launch-library/")))
+            killer.kill(env)
+            is_stored = database.query("SELECT id FROM fetches") != rows
+            is_kept = len(list(store.keys("launch-library/"))) > objects
+            killer.hits["stored" if is_stored else "kept only" if is_kept else "before"] += 1
+            if is_stored:
+                world.store(world.now)
+            assert but_for_details(stored_in(database)) == but_for_details(world.tables())
+            named = {key for (key,) in database.query("SELECT object_key FROM fetches")}
+            assert named <= set(store.keys("launch-library/"))
+            world.now += timedelta(minutes=1)
+            assert run_step("fetch", database.env("fetch") | env | {"NOW": iso(world.now)}).code == 0
+            world.store(world.now)
+            assert but_for_details(stored_in(database)) == but_for_details(world.tables())
+    killer.report("before", "kept only", "stored")
+    checked = run_step("fetch", database.env("fetch") | kept_in, "--check-store", seconds=120)
+    assert checked.code == 65
+    assert f"{killer.hits['kept only']} had no row in fetches and have one now" in checked.last
+    assert run_step("fetch", database.env("fetch") | kept_in, "--check-store", seconds=120).code == 0
+
+
+def test_a_rebuild_swaps_the_tables_or_leaves_them(
+    database: Database, rng: random.Random, cursor: Cursor, tmp_path: Path
+) -> None:
+    world, killer = World(rng, START), Killer(database, "fetch", "its start", rng, cursor)
+    kept_in = {"OBJECT_STORE": f"file://{tmp_path}/store"}
+    with LaunchLibrary() as library:
+        for _ in range(30):
+            world.now += timedelta(hours=1)
+            world.turn()
+            library.page = world.page()
+            env = {"LAUNCH_LIBRARY_URL": library.upcoming_url, "NOW": iso(world.now)} | kept_in
+            assert run_step("fetch", database.env("fetch") | env).code == 0
+    right = database.tables()
+    assert right["launch_changes"]
+    wrong = "UPDATE rocket_launches SET name = 'Wrong ' || id; UPDATE fetches SET seen = 0"
+    for number in range(TIMES + 3):
+        database.query(wrong)
+        before = database.tables()
+        if number < 3:
+            killer.measure(kept_in, "--from-store")
+            continue
+        killer.kill(kept_in, "--from-store")
+        after = database.tables()
+        assert after in (before, right)
+        killer.hits["before" if after == before else "after"] += 1
+    assert run_step("fetch", database.env("fetch") | kept_in, "--from-store").code == 0
+    assert database.tables() == right
+    killer.report("before", "after")
 
 
 def test_fetch_records_a_failed_request_or_not_and_touches_no_launch(

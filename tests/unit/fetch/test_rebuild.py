@@ -230,7 +230,12 @@ def test_without_answers_there_is_nothing_to_rebuild(rebuild: Fetch) -> None:
 @pytest.mark.parametrize("option", ["--from-store", "--check-store", "--thin-store", "--leave-store"])
 def test_without_a_store_it_says_so(rebuild: Fetch, option: str) -> None:
     result = rebuild(option, OBJECT_STORE="none")
-    assert (result.code, "OBJECT_STORE is not set, or is none" in result.last) == (78, True)
+    assert (result.code, "OBJECT_STORE is not set, or is none" in result.last) == (99, True)
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2031-13-01"])
+def test_a_time_is_asked_for(rebuild: Fetch, since: str) -> None:
+    assert_failed(rebuild("--from-store", SINCE=since), 78, f"SINCE is '{since}': give a time such as")
 
 
 # Details that were in PostgreSQL, and are to be again
