@@ -81,6 +81,14 @@ psql:  ## Open psql on the cluster's launches
 check-channels:  ## Say what each channel would be sent now, by what is deployed, and send nothing
 	@$(PYTHON) -m deploy check-channels
 
+.PHONY: rebuild
+rebuild:  ## Make the launches' tables again from the object store; SINCE=…, DRY_RUN=yes: say what would differ
+	@SINCE='$(SINCE)' DRY_RUN='$(DRY_RUN)' $(PYTHON) -m deploy rebuild
+
+.PHONY: check-store
+check-store:  ## Compare the object store with the tables, and say what is missing or was altered
+	@$(PYTHON) -m deploy check-store
+
 .PHONY: backup
 backup:  ## Write the cluster's launches into a file here
 	@$(PYTHON) -m deploy backup

@@ -9,10 +9,11 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.airflow import logs, print_states, trigger, trigger_and_wait
+from deploy.airflow import check_store, logs, print_states, rebuild, trigger, trigger_and_wait
 from deploy.channels import check_channels
 from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
 from deploy.images import build, images, names, push, references
@@ -35,7 +36,7 @@ from deploy.programs import (
     run,
     show_command,
 )
-from deploy.settings import check_settings, secret, secrets, settings, use_registry_login, write_secrets
+from deploy.settings import check_settings, secret, settings, use_registry_login, write_secrets
 from deploy.status import status
 
 
@@ -111,13 +112,12 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
         show_command("python3 -m deploy secrets")
-        is_new = write_secrets(chosen)
-        write_object_secrets(chosen)
-        use_registry_login()
+        is_new = write_all_secrets(chosen)
     for name, release in wanted(chosen).items():
         with phase(release.phase, release.namespace):
             install(name, images, *arguments)
             if name == "s3":
+                show_command("python3 -m deploy bucket")
                 set_up_bucket()
             if name == "operator":
                 deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
@@ -125,6 +125,29 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         states = trigger_and_wait()
     print_states(states)
     return is_new, states
+
+
+def write_all_secrets(chosen: dict[str, str]) -> bool:
+    """Write every Secret; return whether the admin's password is new."""
+    is_new = write_secrets(chosen)
+    write_object_secrets(chosen)
+    use_registry_login()
+    return is_new
+
+
+def secrets(_arguments: argparse.Namespace) -> None:
+    """Write every Secret and nothing else, for helm by hand."""
+    check_programs("kubectl")
+    check_settings()
+    with lock():
+        write_all_secrets(settings())
+
+
+def bucket(_arguments: argparse.Namespace) -> None:
+    """Make the bucket and the users of the S3 server in the cluster, for helm by hand."""
+    check_programs("kubectl")
+    with lock():
+        set_up_bucket()
 
 
 def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each
@@ -140,29 +163,37 @@ def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> N
         raise Failed(f"The first run failed: make logs{which} TASK=… says why, make trigger{which} tries again.")
 
 
+def add_arguments(command: Callable[..., Any], subparser: argparse.ArgumentParser) -> None:
+    """Add what a command takes."""
+    if command is logs:
+        subparser.add_argument("task", nargs="?")
+    if command is psql:
+        subparser.add_argument("statement", nargs="?")
+    if command is rebuild:
+        subparser.add_argument("--since", default=os.environ.get("SINCE") or "")
+        subparser.add_argument("--dry-run", action="store_true", default=bool(os.environ.get("DRY_RUN")))
+    if command is restore:
+        subparser.add_argument("file", type=Path)
+    if command is images:
+        subparser.add_argument("action", nargs="?", choices=("build", "push"))
+        subparser.add_argument("only", nargs="?", choices=("tasks",))
+    if command is chart:
+        subparser.add_argument("name", choices=[release.chart for release in RELEASES.values()])
+    if command is values:
+        subparser.add_argument("release", choices=RELEASES)
+
+
 def main() -> int:
     """Return 0, what a command returns, or 1 with a sentence on standard error."""
     # What `make offline` compiled comes first.
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(prog="python3 -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    daily = (trigger, logs, psql, check_channels, backup, restore, status)
-    for command in (up, deploy, *daily, down, secrets, images, chart, values):
+    daily = (trigger, logs, psql, check_channels, rebuild, check_store, backup, restore, status)
+    for command in (up, deploy, *daily, down, secrets, bucket, images, chart, values):
         subparser = commands.add_parser(command.__name__.replace("_", "-"), help=command.__doc__)
         subparser.set_defaults(run=command)
-        if command is logs:
-            subparser.add_argument("task", nargs="?")
-        if command is psql:
-            subparser.add_argument("statement", nargs="?")
-        if command is restore:
-            subparser.add_argument("file", type=Path)
-        if command is images:
-            subparser.add_argument("action", nargs="?", choices=("build", "push"))
-            subparser.add_argument("only", nargs="?", choices=("tasks",))
-        if command is chart:
-            subparser.add_argument("name", choices=[release.chart for release in RELEASES.values()])
-        if command is values:
-            subparser.add_argument("release", choices=RELEASES)
+        add_arguments(command, subparser)
     arguments = parser.parse_args()
     try:
         return arguments.run(arguments) or 0

@@ -14,9 +14,10 @@ from typing import Any, Self
 from deploy.programs import AIRFLOW, CONTEXT, TASKS, Failed, kubectl, one_line, say
 from deploy.settings import secret
 
-DAG = "download_rocket_launches"
+DAG, REBUILD, KEEP = "download_rocket_launches", "rebuild_rocket_launches", "keep_rocket_launches"
 
-RUNS = f"/api/v2/dags/{DAG}/dagRuns"
+DAGS = "/api/v2/dags"
+RUNS = f"{DAGS}/{DAG}/dagRuns"
 
 
 class Refused(Failed):
@@ -84,47 +85,48 @@ class Api:
         raise AssertionError
 
 
-def trigger_and_wait(seconds: float = 900) -> dict[str, Any]:
+def trigger_and_wait(seconds: float = 900, dag: str = DAG, **parameters: object) -> dict[str, Any]:
     """Start a run and wait for its end; return each task's state and seconds, and the run's state under ''.
 
     A task that waits for its next try ends the wait: that may be an hour away.
     """
+    runs = f"{DAGS}/{dag}/dagRuns"
     told: set[str] = set()
     deadline = time.monotonic() + seconds
     with Api() as call:
         while True:  # the dag processor reads the file some seconds after Airflow is there
             try:
-                call("GET", f"/api/v2/dags/{DAG}")
+                call("GET", f"{DAGS}/{dag}")
                 break
             except Refused as error:
                 if error.status != 404 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        run_id = call("POST", RUNS, {"logical_date": None})["dag_run_id"]
+        run_id = call("POST", runs, {"logical_date": None, "conf": parameters})["dag_run_id"]
         while time.monotonic() < deadline:
-            state = call("GET", f"{RUNS}/{run_id}")["state"]
-            tasks = task_states(call, run_id)
+            state = call("GET", f"{runs}/{run_id}")["state"]
+            tasks = task_states(call, run_id, runs)
             waiting = any(task_state == "up_for_retry" for task_state, _ in tasks.values())
             if state in ("success", "failed") or waiting:
                 return tasks | {"": "failed" if waiting else state}
             if state == "queued":
-                make_room(call, run_id, told)
+                make_room(call, run_id, told, runs)
             time.sleep(1)
     raise Failed(f"The run {run_id} has not ended after {seconds:.0f} s: make status, make logs TASK=…")
 
 
-def make_room(call: Api, ours: str, told: set[str]) -> None:
+def make_room(call: Api, ours: str, told: set[str], runs: str = RUNS) -> None:
     """End a run that only waits for its next try, which can be 80 minutes away; wait for any other. Say so, once a run.
 
     There is one run at a time, so that a queued one waits for as long as the one before it.
     """
-    for other in call("GET", f"{RUNS}?state=running")["dag_runs"]:
+    for other in call("GET", f"{runs}?state=running")["dag_runs"]:
         run_id = other["dag_run_id"]
         if run_id == ours:  # by now it runs
             continue
-        tasks = task_instances(call, run_id)
+        tasks = task_instances(call, run_id, runs)
         if waiting := next((task for task in tasks if task["state"] == "up_for_retry"), None):
-            call("PATCH", f"{RUNS}/{run_id}", {"state": "failed"})
+            call("PATCH", f"{runs}/{run_id}", {"state": "failed"})
             since = f" since {utc(moment(waiting['end_date']))}" if waiting["end_date"] else ""
             say(f"The run {run_id} is marked failed to make room: {waiting['task_id']} was up_for_retry{since}.")
         elif run_id not in told:
@@ -133,14 +135,16 @@ def make_room(call: Api, ours: str, told: set[str]) -> None:
             say(f"Waiting for the run {run_id}{busy}.")
 
 
-def task_instances(call: Api, run_id: str) -> list[dict[str, Any]]:
+def task_instances(call: Api, run_id: str, runs: str = RUNS) -> list[dict[str, Any]]:
     """Return all that Airflow says of a run's tasks."""
-    return call("GET", f"{RUNS}/{run_id}/taskInstances")["task_instances"]  # type: ignore[no-any-return]
+    return call("GET", f"{runs}/{run_id}/taskInstances")["task_instances"]  # type: ignore[no-any-return]
 
 
-def task_states(call: Api, run_id: str) -> dict[str, tuple[str | None, float]]:
+def task_states(call: Api, run_id: str, runs: str = RUNS) -> dict[str, tuple[str | None, float]]:
     """Return each task's state and seconds, in the order in which they started; at the end, those that did not."""
-    tasks = sorted(task_instances(call, run_id), key=lambda task: (task["start_date"] is None, task["start_date"]))
+    tasks = sorted(
+        task_instances(call, run_id, runs), key=lambda task: (task["start_date"] is None, task["start_date"])
+    )
     return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in tasks}
 
 
@@ -158,6 +162,28 @@ def trigger(_arguments: argparse.Namespace) -> None:
     print_states(states)
     if states[""] != "success":
         raise Failed("The run failed: make logs TASK=… says why. Airflow tries again by itself, up to four times.")
+
+
+def rebuild(arguments: argparse.Namespace) -> None:
+    """Make the launches' tables again from the object store, by a run of its DAG, and print what it says."""
+    run_and_show(REBUILD, "rebuild_from_store", since=arguments.since, dry_run=arguments.dry_run)
+
+
+def check_store(_arguments: argparse.Namespace) -> None:
+    """Thin the object store, compare it with the tables, and print what is not as it should be."""
+    run_and_show(KEEP, "check_store")
+
+
+def run_and_show(dag: str, task: str, **parameters: object) -> None:
+    """Run a DAG once and print the log of a task. Raises Failed if the run has failed."""
+    states = trigger_and_wait(6 * 3600, dag, **parameters)
+    which = ("-l", f"dag_id={dag},task_id={task}", "--sort-by=.metadata.creationTimestamp")
+    pods = json.loads(kubectl("get", "pods", "-n", TASKS, *which, "-o", "json"))["items"]
+    if pods:
+        print(kubectl("logs", "-n", TASKS, pods[-1]["metadata"]["name"], "--tail=-1"), end="")
+    print_states(states)
+    if states[""] != "success":
+        raise Failed(f"The run of {dag} failed: the lines above say why, or the task's log in the UI.")
 
 
 def logs(arguments: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ RELEASES = {
     "s3": Release(
         chart="versitygw",
         namespace=S3,
-        phase="s3",
+        phase="objects",
         ready=(("rollout", "status", "deployment/s3", "--timeout=5m"),),
         images=("ghcr.io/versity/versitygw:v1.8.0",),
         unless="OBJECT_STORE",

@@ -1,6 +1,5 @@
 """The settings, from .env, channels.toml and the environment, and the Secrets that are made of them."""
 
-import argparse
 import base64
 import ipaddress
 import json
@@ -9,7 +8,7 @@ from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 
 from deploy.images import steps
-from deploy.programs import AIRFLOW, CLUSTER, ROOT, TASKS, Failed, check_programs, kubectl, lock
+from deploy.programs import AIRFLOW, CLUSTER, ROOT, TASKS, Failed, kubectl
 
 # The lines of .env.example that are the deployment's own: all others are the steps'.
 OF_THE_DEPLOYMENT = frozenset(
@@ -188,12 +187,3 @@ def use_registry_login() -> None:
     for namespace, account in ((TASKS, "default"), (AIRFLOW, "pod-cleanup")):
         if kubectl("get", "secret", "registry", "-n", namespace, "--ignore-not-found"):
             kubectl("patch", "serviceaccount", account, "-n", namespace, "-p", json.dumps(REGISTRY_LOGIN), show=True)
-
-
-def secrets(_arguments: argparse.Namespace) -> None:
-    """Write every Secret and nothing else, for helm by hand."""
-    check_programs("kubectl")
-    check_settings()
-    with lock():
-        write_secrets(settings())
-        use_registry_login()

@@ -176,8 +176,13 @@ def test_what_somebody_else_has_brought_is_used_as_it_is(
 
 def test_a_release_with_a_setting_is_installed_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", setting="SEARCH"))
-    assert list(wanted({})) == list(wanted({"SEARCH": ""})) == ["operator", "postgres", "airflow"]
-    assert list(wanted({"SEARCH": "yes"})) == ["operator", "postgres", "airflow", "search"]
+    assert list(wanted({})) == list(wanted({"SEARCH": ""})) == ["operator", "postgres", "s3", "airflow"]
+    assert list(wanted({"SEARCH": "yes"})) == ["operator", "postgres", "s3", "airflow", "search"]
+
+
+@pytest.mark.parametrize("store", ["s3://bucket", "none"])
+def test_there_is_no_server_beside_a_store_of_ones_own(store: str) -> None:
+    assert list(wanted({"OBJECT_STORE": store})) == ["operator", "postgres", "airflow"]
 
 
 # channels.toml
@@ -249,11 +254,12 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
     monkeypatch.setenv("STAND_INS", "yes")
     monkeypatch.setattr(charts, "chart_path", lambda name: name)
     monkeypatch.setattr(command_line, "trigger_and_wait", lambda: {"": "success"})
+    monkeypatch.setattr(command_line, "set_up_bucket", lambda: None)
     command_line.install_everything({"IMAGE_AIRFLOW": "airflow:0123"})
 
     output = capsys.readouterr().out
     phases = re.findall(r"^([a-z ]+?) +\d+ s$", output, re.MULTILINE)
-    assert phases == ["secrets", "operator", "database", "airflow", "first run"]
+    assert phases == ["secrets", "operator", "database", "objects", "airflow", "first run"]
     shown = [line.rpartition(" | ")[2] for line in re.findall(r"^  \$ (.*)", output, re.MULTILINE)]
     looks_up = re.compile(" (get|get-contexts|list|create) ")  # the last prints what is then applied
     kubectl = f"kubectl --context {CONTEXT}"

@@ -1,0 +1,176 @@
+"""The S3 server's image with the bucket's policy: each user can do what it is for, and nothing else."""
+
+import contextlib
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploy import objects
+from deploy.charts import RELEASES
+from objects import Missing, Objects
+from step import Failure
+
+[IMAGE] = RELEASES["s3"].images
+ROOT_KEY = {"rootAccessKeyId": "root", "rootSecretAccessKey": secrets.token_urlsafe()}
+ANSWER, BACKUP = "launch-library/2.3.0/2031/01/01/20310101T000000Z-0123456789ab.json.zst", "backups/a.dump"
+# Beside what USERS says, which the test does not read.
+MAY = {
+    ("fetch", "put", ANSWER),
+    ("fetch", "get", ANSWER),
+    ("fetch", "list", "launch-library/"),
+    ("notify", "get", ANSWER),
+    ("thin", "get", ANSWER),
+    ("thin", "get", BACKUP),
+    ("thin", "list", "launch-library/"),
+    ("thin", "list", "backups/"),
+    ("thin", "delete", ANSWER),
+    ("thin", "delete", BACKUP),
+}
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The server as its chart starts it, with the folders of a volume."""
+    if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode:
+        pytest.skip(f"no Docker, or no {IMAGE} here: k8s/offline/build s3 makes it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "VGW_BACKEND": "posix",
+        "VGW_BACKEND_ARGS": "/mnt/data",
+        "ROOT_ACCESS_KEY_ID": ROOT_KEY["rootAccessKeyId"],
+        "ROOT_SECRET_ACCESS_KEY": ROOT_KEY["rootSecretAccessKey"],
+        "VGW_PORT": ":7070",
+        "VGW_REGION": objects.REGION,
+        "VGW_IAM_DIR": "/mnt/iam",
+        "VGW_IAM_CACHE_DISABLE": "true",
+    }
+    name = f"s3-{secrets.token_hex(4)}"
+    try:
+        docker(
+            *("run", "--detach", "--name", name, "--read-only", "--user", "1000", "--cap-drop", "ALL"),
+            *("--tmpfs", "/mnt/data:uid=1000", "--tmpfs", "/mnt/iam:uid=1000"),
+            *("--publish", f"127.0.0.1:{port}:7070"),
+            *(f"--env={key}={value}" for key, value in variables.items()),
+            IMAGE,
+        )
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        time.sleep(0.5)  # Docker's own proxy takes connections before the server does
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+@pytest.fixture
+def keys(server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Set the bucket up as the deployment does, with these keys of its users."""
+    found = {user: secrets.token_urlsafe() for user in objects.USERS}
+
+    @contextlib.contextmanager
+    def forward(*_: object) -> Iterator[str]:
+        yield server
+
+    def secret(_namespace: str, name: str) -> dict[str, str]:
+        return ROOT_KEY if name == "s3-root" else {"AWS_SECRET_ACCESS_KEY": found[name.removeprefix("objects-")]}
+
+    monkeypatch.setattr(objects, "forward", forward)
+    monkeypatch.setattr(objects, "secret", secret)
+    objects.set_up_bucket()
+    return found
+
+
+@pytest.fixture
+def store(server: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  # a function
+    """Return the bucket as one of the users sees it."""
+
+    def of(user: str, key: str = "", url: str = f"s3://{objects.BUCKET}") -> Objects:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+        monkeypatch.setenv("AWS_REGION", objects.REGION)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", user)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key or keys[user])
+        return Objects(url)
+
+    return of
+
+
+@pytest.fixture
+def full(server: str, store: Any) -> None:  # noqa: ANN401  # the same
+    """Put what each prefix has, as root, who may."""
+    root = store("root", ROOT_KEY["rootSecretAccessKey"])
+    for key in (ANSWER, BACKUP):
+        root.put(key, b"hello", {"status": "200"})
+    assert server
+
+
+def outcome(one: Objects, what: str, where: str) -> str:
+    """Try something; return what came of it."""
+    try:
+        match what:
+            case "put":
+                one.put(where, b"", {})
+            case "get":
+                one.get(where)
+            case "delete":
+                one.delete([where])
+            case "list":
+                assert list(one.keys(where))
+    except Missing:
+        return "missing"
+    except Failure as failure:
+        return "refused" if failure.exit_code == 78 and "AccessDenied" in str(failure) else str(failure)
+    return "done"
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("user", list(objects.USERS))
+def test_each_user_can_do_what_it_is_for_and_nothing_else(store: Any, user: str) -> None:  # noqa: ANN401  # the same
+    objects_and_prefixes = (ANSWER, BACKUP, "elsewhere"), ("launch-library/", "backups/", "")
+    tried = [(what, key) for what in ("put", "get") for key in objects_and_prefixes[0]]
+    tried += [("list", prefix) for prefix in objects_and_prefixes[1]]
+    tried += [("delete", key) for key in objects_and_prefixes[0]]  # last, as the others need what is there
+    found = {(user, *one): outcome(store(user), *one) for one in tried}
+    assert found == {(user, *one): "done" if (user, *one) in MAY else "refused" for one in tried}
+
+
+@pytest.mark.usefixtures("full")
+def test_what_was_deleted_is_missing_and_deleting_it_again_is_no_error(store: Any) -> None:  # noqa: ANN401  # the same
+    thin = store("thin")
+    for _ in range(2):
+        thin.delete([ANSWER, BACKUP])
+    assert [outcome(thin, "get", key) for key in (ANSWER, BACKUP)] == ["missing", "missing"]
+
+
+def test_set_up_again_the_keys_are_those_of_the_secrets(store: Any, keys: dict[str, str]) -> None:  # noqa: ANN401  # the same
+    for _ in range(3):
+        keys["fetch"] = secrets.token_urlsafe()
+        objects.set_up_bucket()
+        store("fetch").check()
+    with pytest.raises(Failure, match="the secret key is wrong"):
+        store("fetch", "another").check()
+    with pytest.raises(Failure, match="does not know the access key"):
+        store("nobody", "another").check()
+    with pytest.raises(Failure, match="there is no such bucket"):
+        store("fetch", url="s3://another").check()
+
+
+@pytest.mark.usefixtures("full")
+def test_what_is_there_is_not_overwritten_and_has_its_metadata(store: Any) -> None:  # noqa: ANN401  # the same
+    fetch = store("fetch")
+    fetch.put(ANSWER, b"other", {"status": "500"})
+    body, metadata = fetch.get(ANSWER)
+    assert (body, metadata["status"]) == (b"hello", "200")
