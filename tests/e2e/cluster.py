@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.airflow import DAG, Api
-from deploy.programs import AIRFLOW, TASKS, kubectl
+from deploy.programs import AIRFLOW, S3, TASKS, kubectl
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
@@ -146,7 +146,7 @@ def runs(call: Api) -> list[str]:
 def secrets() -> dict[str, str]:
     """Return each Secret's values, but for Helm's, which are a release's history."""
     found: dict[str, str] = {}
-    for namespace in (AIRFLOW, TASKS):
+    for namespace in (AIRFLOW, TASKS, S3):
         for item in json.loads(kubectl("get", "secrets", "-n", namespace, "-o", "json"))["items"]:
             if item["type"] != "helm.sh/release.v1":
                 found[f"{namespace}/{item['metadata']['name']}"] = json.dumps(item["data"], sort_keys=True)

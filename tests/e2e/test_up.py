@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from deploy.airflow import DAG, Api
+from deploy.airflow import DAG, REBUILD, Api
 from deploy.images import STAND_IN_IMAGE, references
-from deploy.programs import AIRFLOW, CLUSTER, TASKS, Failed, kubectl, run
+from deploy.programs import AIRFLOW, CLUSTER, S3, TASKS, Failed, kubectl, run
 from deploy.settings import secret
 from tests.e2e.cluster import (
     ROOT,
@@ -20,6 +20,7 @@ from tests.e2e.cluster import (
     make,
     messages,
     pods,
+    query,
     runs,
     secrets,
     served,
@@ -49,7 +50,7 @@ def test_from_nothing_to_a_green_run() -> None:
     code, output = make("up")
     assert code == 0
     phases = [line.split()[0] for line in output.splitlines() if re.search(r" \d+ s$", line)]
-    assert phases == ["cluster", "images", "secrets", "operator", "database", "airflow", "first"]
+    assert phases == ["cluster", "images", "secrets", "operator", "database", "objects", "airflow", "first"]
     # The generated login, once, and no other secret.
     assert output.count(secret(AIRFLOW, "airflow-admin")["password"]) == 1
     for namespace, name in (path.split("/") for path in secrets() if path != f"{AIRFLOW}/airflow-admin"):
@@ -124,6 +125,46 @@ def test_a_person_runs_it_in_the_browser_after_a_launch_has_slipped(page: Page) 
     assert len(edited["history"]) == 1
     assert edited["body"] != edited["history"][0]
     assert "Starlink Group 17-42 slipped to" in slipped["body"]["content"]
+
+
+def test_a_person_makes_the_lost_tables_again_in_the_browser(page: Page) -> None:
+    tables = {
+        "launches": "SELECT launch_id, name, net, net_precision, status, image_url, object_key, position, "
+        "first_seen_at, last_seen_at FROM rocket_launches ORDER BY launch_id",
+        "changes": "SELECT launch_id, field, old_value, new_value, seen_at FROM launch_changes ORDER BY 1, 2, 5",
+        "requests": "SELECT requested_at, status, object_key, sha256, seen, added, changed FROM fetches ORDER BY 1",
+    }
+    before = {name: query(statement) for name, statement in tables.items()}
+    # Each answer that a row names is in the server's volume.
+    found = kubectl("exec", "-n", S3, "deployment/s3", "--", "find", "/mnt/data/launches/launch-library", "-type", "f")
+    kept = {path.removeprefix("/mnt/data/launches/") for path in found.split()}
+    assert kept == {row["object_key"] for row in before["requests"]}
+    assert {row["object_key"] for row in before["launches"]} <= kept
+    assert query("SELECT count(details) FROM rocket_launches") == [{"count": 0}]
+
+    lose = "TRUNCATE rocket_launches, launch_changes, fetches, notifications"
+    assert make("psql", stdin=f"CREATE TABLE kept AS TABLE notifications; {lose};\n")[0] == 0
+    assert query(tables["launches"]) == []
+    page.goto(f"http://localhost:8080/dags/{REBUILD}")
+    page.get_by_test_id("trigger-dag-button").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Run Parameters")
+    expect(dialog.get_by_text("Dry run")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "rebuild.png")
+    dialog.get_by_test_id("trigger-dag-submit").click()
+    page.wait_for_url("**/runs/*")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="rebuild_from_store"))
+    expect(row.get_by_text("Success")).to_be_visible(timeout=120_000)
+    page.screenshot(path=ARTIFACTS / "rebuilt.png")
+    assert {name: query(statement) for name, statement in tables.items()} == before
+    back = "INSERT INTO notifications OVERRIDING SYSTEM VALUE TABLE kept; DROP TABLE kept"
+    assert make("psql", stdin=f"{back};\n")[0] == 0
+    # By the same reading, nothing differs.
+    code, output = make("rebuild", "DRY_RUN=yes")
+    assert code == 0
+    assert "launches 0 new, 0 other, 0 gone; changes 0 new, 0 gone; requests 0 new, 0 other, 0 gone" in output
+    code, output = make("check-store")
+    assert code == 0
+    assert f"All {len(kept)} objects are there" in output
 
 
 def test_each_pod_was_confined_and_ran_its_own_image() -> None:
