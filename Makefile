@@ -31,8 +31,8 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps images cluster' chooses
-	@PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects images cluster' chooses
+	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint
 lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck, hadolint

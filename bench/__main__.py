@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import cluster, images, steps, store
+from bench import cluster, images, objects, steps, store
 from bench.measure import ROOT, Measure, machine
 from deploy.programs import CACHE, Failed
 
 PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "store": store.measures,
     "steps": steps.measures,
+    "objects": objects.measures,
     "images": images.measures,
     "cluster": cluster.measures,
 }

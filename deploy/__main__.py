@@ -18,7 +18,7 @@ from deploy.channels import check_channels
 from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
 from deploy.images import build, images, names, push, references
 from deploy.kind import load_images, make_cluster
-from deploy.manifests import apply_manifests, apply_pod_cleanup, deploy_monitoring, deploy_stand_ins
+from deploy.manifests import apply_backup, apply_manifests, apply_pod_cleanup, deploy_monitoring, deploy_stand_ins
 from deploy.objects import set_up_bucket, write_object_secrets
 from deploy.postgres import backup, psql, restore
 from deploy.programs import (
@@ -80,7 +80,7 @@ def deploy(_arguments: argparse.Namespace) -> None:
             push(name)
     is_new, states = install_everything(references(), "--values", "helm/production.yaml")
     with phase("backups"):
-        kubectl("apply", "-f", "k8s/backup.yaml", show=True)
+        apply_backup(references()["IMAGE_FETCH"], settings().get("OBJECT_STORE", ""))
     print(
         f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080 while this runs:\n"
         f"kubectl --context {CONTEXT} port-forward -n {AIRFLOW} service/airflow-api-server 8080"

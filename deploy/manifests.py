@@ -6,6 +6,7 @@ from deploy.programs import OPERATOR, ROOT, TASKS, kubectl
 from deploy.settings import egress_except
 
 SET_BY_DEPLOY = "rocket-launches/airflow:set-by-deploy"  # Airflow's image in k8s/pod-cleanup.yaml
+FETCH_SET_BY_DEPLOY = "rocket-launches/fetch:set-by-deploy"  # and that of fetch in k8s/backup-to-store.yaml
 
 
 def apply_manifests(chosen: dict[str, str]) -> None:
@@ -28,6 +29,16 @@ def apply_pod_cleanup(image: str) -> None:
     kubectl("apply", "-f", "-", stdin=manifest, show=f"sed 's|{SET_BY_DEPLOY}|{image}|' k8s/pod-cleanup.yaml")
     # An earlier version had these.
     kubectl("delete", "role,rolebinding", "airflow-pod-cleanup", "-n", TASKS, "--ignore-not-found", show=True)
+
+
+def apply_backup(image: str, store: str) -> None:
+    """Apply the nightly backup: into the object store, by the image of fetch, or onto a volume where there is none."""
+    if store == "none":
+        kubectl("apply", "-f", "k8s/backup.yaml", show=True)
+        return
+    path = "k8s/backup-to-store.yaml"
+    manifest = (ROOT / path).read_text(encoding="utf-8").replace(FETCH_SET_BY_DEPLOY, image)
+    kubectl("apply", "-f", "-", stdin=manifest, show=f"sed 's|{FETCH_SET_BY_DEPLOY}|{image}|' {path}")
 
 
 def deploy_monitoring(*, wanted: bool) -> None:

@@ -11,7 +11,7 @@ from secrets import token_urlsafe
 from typing import Any
 from xml.sax.saxutils import escape
 
-from deploy.programs import S3, TASKS, Failed, forward, kubectl, one_line
+from deploy.programs import AIRFLOW, S3, TASKS, Failed, forward, kubectl, one_line
 from deploy.settings import secret, write_secret
 
 BUCKET = "launches"
@@ -33,6 +33,7 @@ USERS = {
     "fetch": (("launch-library/",), ("GetObject", "PutObject")),
     "notify": (("launch-library/",), ("GetObject",)),
     "thin": (("launch-library/", "backups/"), ("GetObject", "DeleteObject")),
+    "backup": (("backups/",), ("GetObject", "PutObject")),
 }
 LISTING = frozenset(USERS) - {"notify"}
 
@@ -42,12 +43,13 @@ def write_object_secrets(chosen: dict[str, str]) -> None:
     store = chosen.get("OBJECT_STORE")
     for user in USERS:
         name = f"objects-{user}"
+        namespace = namespace_of(user)
         if store == "none":
-            kubectl("delete", "secret", name, "-n", TASKS, "--ignore-not-found")
+            kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")
         elif store:
-            write_secret(TASKS, name, {key: chosen[key] for key in OUTSIDE if chosen.get(key)})
+            write_secret(namespace, name, {key: chosen[key] for key in OUTSIDE if chosen.get(key)})
         else:
-            there = secret(TASKS, name)
+            there = secret(namespace, name)
             ours = there.get("AWS_ENDPOINT_URL") == ENDPOINT
             key = (ours and there.get("AWS_SECRET_ACCESS_KEY")) or token_urlsafe(24)
             values = {
@@ -57,9 +59,14 @@ def write_object_secrets(chosen: dict[str, str]) -> None:
                 "AWS_ACCESS_KEY_ID": user,
                 "AWS_SECRET_ACCESS_KEY": key,
             }
-            write_secret(TASKS, name, values)
+            write_secret(namespace, name, values)
     if not store and not secret(S3, "s3-root"):
         write_secret(S3, "s3-root", {"rootAccessKeyId": "root", "rootSecretAccessKey": token_urlsafe(24)})
+
+
+def namespace_of(user: str) -> str:
+    """Return where the pods are that come as this user."""
+    return AIRFLOW if user == "backup" else TASKS
 
 
 def policy() -> dict[str, Any]:
@@ -95,7 +102,7 @@ def set_up_bucket() -> None:
         server = Server(url, root["rootAccessKeyId"], root["rootSecretAccessKey"])
         server("PUT", f"/{BUCKET}", accept=(409,))
         for user in USERS:
-            key = secret(TASKS, f"objects-{user}")["AWS_SECRET_ACCESS_KEY"]
+            key = secret(namespace_of(user), f"objects-{user}")["AWS_SECRET_ACCESS_KEY"]
             account = f"<Account><Access>{user}</Access><Secret>{escape(key)}</Secret><Role>user</Role></Account>"
             if server("PATCH", "/create-user", account, accept=(409,)) == 409:
                 changed = f"<MutableProps><Secret>{escape(key)}</Secret></MutableProps>"

@@ -67,7 +67,13 @@ def restore_nightly(path: str, command: list[str]) -> bool:
     if not manifest:
         raise Failed(f"{path} is not a file here, and this cluster makes no nightly backups: make backup writes one.")
     manifest["spec"]["backoffLimit"] = 0
-    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    pod = manifest["spec"]["template"]["spec"]
+    if "initContainers" in pod:
+        # Into the store, the dump came first; out of it, it comes last.
+        [dump], [get] = pod["initContainers"], pod["containers"]
+        get["command"] = ["python", "-m", "objects", "get", path, f"backups/{Path(path).name}"]
+        pod["initContainers"], pod["containers"] = [get], [dump]
+    [container] = pod["containers"]
     script = (
         "timeout 60 sh -c 'until pg_isready --quiet; do sleep 1; done'; ls /backups; "
         f'exec "$@" --dbname "$PGDATABASE" {shlex.quote(path)}'
@@ -77,7 +83,7 @@ def restore_nightly(path: str, command: list[str]) -> bool:
     kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     ended = ("--for=jsonpath={.status.conditions[?(@.status=='True')].type}", "--timeout=10m")
     kubectl("wait", "job/restore", "-n", AIRFLOW, *ended)
-    print(kubectl("logs", "job/restore", "-n", AIRFLOW), end="")
+    print(kubectl("logs", "job/restore", "-n", AIRFLOW, "--all-containers"), end="")
     state = kubectl("get", "job", "restore", "-n", AIRFLOW, "-o", "jsonpath={.status.succeeded}")
     kubectl("delete", "job", "restore", "-n", AIRFLOW)
     return state == "1"

@@ -7,13 +7,17 @@ keys and the endpoint are in the variables that AWS, Google and Azure have named
 This file is copied into each image, beside step.py.
 """
 
+import argparse
 import contextlib
 import io
 import json
+import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -27,7 +31,10 @@ try:
 except ImportError:
     from backports import zstd
 
-from step import BAD_CONFIGURATION, TRY_LATER, Failure
+import step
+from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure
+
+log = logging.getLogger("objects")
 
 ZstdError = zstd.ZstdError
 LEVEL = 6  # a tenth of a detailed page; level 10 saves 3 % more for 20 MB of memory
@@ -159,6 +166,34 @@ class Explained:
         ) from None
 
 
+def run(arguments: argparse.Namespace) -> None:
+    """Put the files of a folder below a prefix, or get an object into a file."""
+    if not (store := from_environment()):
+        raise Failure(BAD_CONFIGURATION, "There is no object store: OBJECT_STORE is not set, or is none.")
+    if arguments.what == "put":
+        for path in sorted(arguments.file.iterdir()):
+            store.put(f"{arguments.key}{path.name}", path.read_bytes(), {"size": str(path.stat().st_size)})
+            log.info("Put %s%s, %d bytes, into %s", arguments.key, path.name, path.stat().st_size, store.url)
+        return
+    try:
+        body, _ = store.get(arguments.key)
+    except Missing:
+        raise Failure(
+            BAD_INPUT, f"{arguments.key} is not in {store.url}, which has {', '.join(sorted(store.keys('backups/')))}."
+        ) from None
+    arguments.file.write_bytes(body)
+    log.info("Got %s, %d bytes", arguments.key, len(body))
+
+
+def main() -> int:
+    """Do what the backup needs, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="objects", description=run.__doc__)
+    parser.add_argument("what", choices=("put", "get"))
+    parser.add_argument("file", type=Path, help="put: a folder; get: the file to write")
+    parser.add_argument("key", help="put: a prefix such as backups/; get: a key below it")
+    return step.main(partial(run, parser.parse_args()))
+
+
 def from_environment() -> Objects | None:
     """Return the store that OBJECT_STORE names; None if it is empty or `none`. Raises Failure (78) for what is none."""
     url = os.environ.get("OBJECT_STORE")
@@ -180,3 +215,7 @@ def decompressed(body: bytes) -> BinaryIO:
     """Return a file that reads what was compressed. While it is read, ZstdError or EOFError say that it is damaged."""
     reader: BinaryIO = zstd.ZstdFile(io.BytesIO(body))
     return reader
+
+
+if __name__ == "__main__":
+    sys.exit(main())

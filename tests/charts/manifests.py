@@ -35,7 +35,7 @@ VALUES: dict[str, Document] = {
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
 ADDED = {
     "": ((), ()),
-    " in production": (("--values", "helm/production.yaml"), ("k8s/backup.yaml",)),
+    " in production": (("--values", "helm/production.yaml"), ("k8s/backup.yaml", "k8s/backup-to-store.yaml")),
     " with monitoring": (("--values", "helm/monitoring.yaml"), ("k8s/monitoring.yaml",)),
 }
 EVERYTHING = [f"{name}{how}" for name in (*RELEASES, "k8s") for how in ADDED]
@@ -107,7 +107,8 @@ def text(name: str) -> str:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
         texts = [(ROOT / file).read_text(encoding="utf-8") for file in files]
         joined = "\n---\n".join([*texts, *([run(kubectl, "kustomize", "k8s")] if kubectl else [])])
-        return joined.replace("rocket-launches/airflow:set-by-deploy", IMAGES["IMAGE_AIRFLOW"])
+        ours = joined.replace("rocket-launches/airflow:set-by-deploy", IMAGES["IMAGE_AIRFLOW"])
+        return ours.replace("rocket-launches/fetch:set-by-deploy", IMAGES["IMAGE_FETCH"])
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
             return run(sys.executable, "-c", DAG_PODS, home)

@@ -40,7 +40,8 @@ from tests.charts.manifests import (
 )
 
 OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
-NAMESPACES = {name: release.namespace for name, release in RELEASES.items()} | {"dag": TASKS}
+NAMESPACES = {name: release.namespace for name, release in RELEASES.items()}
+NAMESPACES |= {"dag": TASKS, "k8s in production": AIRFLOW}
 
 each_release = pytest.mark.parametrize("release", RELEASES)
 everywhere = pytest.mark.parametrize("name", [*EVERYTHING, "dag"])
@@ -312,7 +313,7 @@ def test_every_container_was_seen() -> None:
         "airflow with monitoring": 12,
         "s3": 1,
         "k8s": 1,
-        "k8s in production": 2,
+        "k8s in production": 4,  # one backup of the two
         "dag": len(steps()) + 4,
     }
 
@@ -332,7 +333,7 @@ def test_the_images_are_those_that_the_deployment_brings() -> None:
     asked = {container["image"] for name in EVERYTHING for _, _, container, _ in containers(name)}
     asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
     brought = {image for release in RELEASES.values() for image in release.images}
-    assert asked == {IMAGES["IMAGE_AIRFLOW"], STATSD_EXPORTER} | brought
+    assert asked == {IMAGES["IMAGE_AIRFLOW"], IMAGES["IMAGE_FETCH"], STATSD_EXPORTER} | brought
     assert all(map(pinned, asked))
 
 
@@ -495,7 +496,7 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     there = {(document["metadata"]["namespace"], document["metadata"]["name"]) for document in written}
     assert there == {
         (namespace, name)
-        for pods in (*RELEASES, "dag")
+        for pods in (*RELEASES, "dag", "k8s in production")
         for namespace, _, name, _ in asked_for(pods)
         if name not in ("airflow-config", "cnpg-controller-manager-config", "cnpg-webhook-cert")  # the charts' own
     }

@@ -30,6 +30,9 @@ MAY = {
     ("thin", "list", "backups/"),
     ("thin", "delete", ANSWER),
     ("thin", "delete", BACKUP),
+    ("backup", "put", BACKUP),
+    ("backup", "get", BACKUP),
+    ("backup", "list", "backups/"),
 }
 
 

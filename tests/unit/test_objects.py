@@ -8,6 +8,7 @@ from pytest_httpserver import HTTPServer
 
 from objects import Missing, Objects, from_environment
 from step import Failure
+from tests.conftest import run_step
 
 PREFIX = "launch-library/2.3.0/"
 KEY = f"{PREFIX}2031/01/01/20310101T000000Z-0123456789ab.json.zst"
@@ -125,3 +126,25 @@ def test_an_address_that_can_be_no_store_is_refused(url: str, monkeypatch: pytes
 def test_without_an_address_there_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBJECT_STORE", "")
     assert from_environment() is None
+
+
+def test_a_backup_is_put_and_got_back(tmp_path: Path) -> None:
+    env = {"OBJECT_STORE": (tmp_path / "store").as_uri()}
+    (tmp_path / "dumps").mkdir()
+    (tmp_path / "dumps" / "launches-20310101T021500Z.dump").write_bytes(b"\0dump")
+    put = run_step("objects", env, "put", str(tmp_path / "dumps"), "backups/")
+    assert put.code == 0
+    assert "launches-20310101T021500Z.dump" in put.last
+    got = run_step("objects", env, "get", str(tmp_path / "back.dump"), "backups/launches-20310101T021500Z.dump")
+    assert got.code == 0
+    assert (tmp_path / "back.dump").read_bytes() == b"\0dump"
+
+
+def test_a_backup_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, folder: Objects) -> None:
+    folder.put("backups/launches-20310101T021500Z.dump", b"", {})
+    env = {"OBJECT_STORE": folder.url}
+    result = run_step("objects", env, "get", str(tmp_path / "back.dump"), "backups/other.dump")
+    assert result.code == 65
+    assert "backups/other.dump is not in" in result.last
+    assert "which has backups/launches-20310101T021500Z.dump" in result.last
+    assert run_step("objects", {}, "get", str(tmp_path / "back.dump"), "backups/other.dump").code == 78
