@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ except ImportError:
     from backports import zstd
 
 import step
+from page import Page, clean
 from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure
 
 log = logging.getLogger("objects")
@@ -39,6 +40,7 @@ log = logging.getLogger("objects")
 ZstdError = zstd.ZstdError
 LEVEL = 6  # a tenth of a detailed page; level 10 saves 3 % more for 20 MB of memory
 REQUEST, PATIENCE, RETRIES = timedelta(seconds=10), timedelta(seconds=20), 5  # PATIENCE: of all tries together
+CHUNK = 65536
 BESIDE = ".meta"  # a folder's files have no metadata: a second file holds it
 
 # How people and programs read S3's error codes.
@@ -47,7 +49,7 @@ REFUSALS = {
     "NoSuchBucket": "there is no such bucket: make it, or correct OBJECT_STORE",
     "InvalidAccessKeyId": "it does not know the access key: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
-    "AccessDenied": "the key has not the right to do this: see the object store's section in docs/operating.md",
+    "AccessDenied": "the key has not the right to do this: docs/object-store.md says which it needs",
 }
 REFUSED = (PermissionError, obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)
 FULL = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "No space left", "507 ")
@@ -215,6 +217,23 @@ def decompressed(body: bytes) -> BinaryIO:
     """Return a file that reads what was compressed. While it is read, ZstdError or EOFError say that it is damaged."""
     reader: BinaryIO = zstd.ZstdFile(io.BytesIO(body))
     return reader
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    """Yield what was compressed, a piece at a time: a page has ten times the size of its object."""
+    with decompressed(body) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def places(body: bytes, positions: Collection[int | None]) -> dict[int | None, Any]:
+    """Return the launches that an answer has in these places of its results; None is the answer itself.
+
+    Raises ZstdError, EOFError, ValueError or RecursionError where it cannot be read.
+    """
+    if None in positions:
+        return {None: clean(json.loads(b"".join(pieces(body))))}
+    return {position: clean(one) for position, one in enumerate(Page(pieces(body))) if position in positions}
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 import hashlib
 import io
-import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
@@ -15,13 +13,11 @@ import objects
 from fetch import store
 from fetch.launch_library import Request
 from objects import Objects
-from page import Page, clean
 from step import Failure
 
 PREFIX = "launch-library/"
 DETAILS = f"{PREFIX}details/"  # what PostgreSQL had before there was a store
 START, END = '{"results": [', b"\n]}"
-CHUNK = 65536
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +49,7 @@ class Archive:
                 self._put(self._objects, request, status, body.getvalue(), cut)
         if cut:
             raise cut
-        return pieces(body.getvalue()) if size else ()
+        return objects.pieces(body.getvalue()) if size else ()
 
     def _put(self, target: Objects, request: Request, status: int, body: bytes, cut: Failure | None) -> None:
         key = object_key(request)
@@ -86,13 +82,6 @@ def object_key(request: Request) -> str:
     )
 
 
-def pieces(body: bytes) -> Iterator[bytes]:
-    """Yield what was compressed, a piece at a time: a page has ten times the size of its object."""
-    with objects.decompressed(body) as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
-
-
 def move_details(connection: Connection, target: Objects, now: datetime) -> None:
     """Move the details that PostgreSQL has into one object, a page like any other; without any, do nothing."""
     body, digest = io.BytesIO(), hashlib.sha256()
@@ -119,15 +108,7 @@ def bring_details_back(connection: Connection, source: Objects) -> None:
     """Fill in the details in PostgreSQL, so that it can do without the store. Stopped, it goes on the next time."""
     launches = 0
     for key, places in store.places(connection):
-        found = places_of(source.get(key)[0], list(places.values()))
+        found = objects.places(source.get(key)[0], list(places.values()))
         store.fill(connection, {launch_id: found.get(position, {}) for launch_id, position in places.items()})
         launches += len(places)
     log.info("The details of %d launches are in PostgreSQL again; OBJECT_STORE=none leaves them there", launches)
-
-
-def places_of(body: bytes, positions: Sequence[int | None]) -> dict[int | None, Any]:
-    """Return what an answer has in these places of its results; None is the answer itself."""
-    if None in positions:
-        return {None: clean(json.loads(b"".join(pieces(body))))}
-    page = Page(iter(pieces(body)))
-    return {position: clean(one) for position, one in enumerate(page) if position in positions}

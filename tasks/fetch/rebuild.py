@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlsplit
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
 from fetch import launch, store, swap
-from fetch.archive import DETAILS, PREFIX, pieces
+from fetch.archive import DETAILS, PREFIX
 from fetch.launch_library import Request, launches
 from fetch.staging import stage_all
-from objects import Missing, Objects, ZstdError
+from objects import Missing, Objects, ZstdError, pieces
 from page import Page
 from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure
 
@@ -238,7 +238,7 @@ def pages(run: Run) -> Iterator[tuple[Request, Iterator[Any]]]:
         request = answer.request
         if answer.is_good:
             request.status = request.error = None
-            yield request, launches(request, Page(iter(pieces(answer.body or b""))))
+            yield request, launches(request, Page(pieces(answer.body or b"")))
         elif request.status != 429 or all(later.request.url != request.url for later in found[number:]):
             sentence, request.error = request.error or "There is no answer.", None
             raise Failure(TRY_LATER, sentence)
@@ -278,7 +278,7 @@ def replay_details(connection: Connection, key: str, body: bytes, metadata: dict
     """Store the launches whose details were moved from PostgreSQL into this object, if that has lost them."""
     at = datetime.fromisoformat(metadata["run"])
     request = Request(1, at, metadata["url"], object_key=key)
-    stage_all(connection, [(request, iter(Page(iter(pieces(body)))))])
+    stage_all(connection, [(request, iter(Page(pieces(body))))])
     swap.unstage(connection, known=True)
     store.merge(connection, [], at)
     swap.unstage(connection)

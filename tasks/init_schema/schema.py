@@ -104,8 +104,7 @@ def explain(error: psycopg2.Error) -> Failure:
     if error.pgcode == "55000":
         return Failure(
             BAD_CONFIGURATION,
-            f"PostgreSQL: {said}. Nothing was changed: bring them back first, as docs/operating.md says under "
-            '"The object store".',
+            f"PostgreSQL: {said}. Nothing was changed: bring them back first, as docs/object-store.md says.",
         )
     if step.is_transient(error):
         return Failure(TRY_LATER, f"PostgreSQL: {said}. Nothing was changed; the next try starts from the beginning.")

@@ -1,6 +1,5 @@
 """The details of launches, from the answers in the object store."""
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,12 +8,9 @@ from typing import Any
 import objects
 from notify.store import Launch
 from objects import Missing
-from page import Page, clean
 from step import BAD_CONFIGURATION, Failure
 
 log = logging.getLogger(__name__)
-
-CHUNK = 65536
 
 
 def filled(launches: Sequence[Launch]) -> list[Launch]:
@@ -38,19 +34,10 @@ def filled(launches: Sequence[Launch]) -> list[Launch]:
     found: dict[tuple[str | None, int | None], Any] = {}
     for key, positions in places.items():
         try:
-            found |= {(key, position): one for position, one in read(kept_in.get(key)[0], positions).items()}
+            found |= {(key, position): one for position, one in objects.places(kept_in.get(key)[0], positions).items()}
         except (Missing, ValueError, RecursionError, EOFError, objects.ZstdError) as error:
             log.warning("Messages are without what %s says, which cannot be read: %s", key, error)
     return [
         launch._replace(details=found.get((launch.object_key, launch.position), {})) if launch.object_key else launch
         for launch in launches
     ]
-
-
-def read(body: bytes, positions: Sequence[int | None]) -> dict[int | None, Any]:
-    """Return the launches that an answer has in these places; None is the answer itself."""
-    with objects.decompressed(body) as file:
-        if None in positions:
-            return {None: clean(json.load(file))}
-        page = Page(iter(lambda: file.read(CHUNK), b""))
-        return {position: clean(one) for position, one in enumerate(page) if position in positions}
