@@ -20,8 +20,8 @@ with DAG(
     max_active_runs=1,
     params={
         "since": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],  # the form would ask for an empty string
             title="Since",
             description="Such as 2026-11-24 or 2026-11-24T19:00Z: what is older stays as it is. Empty: from the first "
             "answer on.",
@@ -43,7 +43,7 @@ with DAG(
     rebuild_from_store = step(
         "fetch",
         "rebuild_from_store",
-        parameter("SINCE", "{{ params.since }}"),
+        parameter("SINCE", "{{ params.since or '' }}"),
         parameter("DRY_RUN", "{{ params.dry_run | lower }}"),
         doc="Reads all answers again, and swaps the tables in one transaction. Its log says how far it is.",
         egress="web",

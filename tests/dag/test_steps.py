@@ -160,3 +160,22 @@ def test_a_run_is_late_after_its_last_retry() -> None:
 )
 def test_what_is_said_about_retries_is_what_airflow_does(path: str, sentence: str) -> None:
     assert sentence in " ".join((ROOT / path).read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("since", [None, "", "2026-11-24"])
+def test_the_rebuilds_form_can_be_sent_as_it_is_and_reaches_the_pod(
+    monkeypatch: pytest.MonkeyPatch, since: str | None
+) -> None:
+    for variable, image in references().items():
+        monkeypatch.setenv(variable, image)
+    monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
+    path = ROOT / "dags" / "rebuild_rocket_launches.py"
+    dag = BundleDagBag(path, bundle_path=path.parent).dags["rebuild_rocket_launches"]
+    form = {name: param.schema["type"] for name, param in dag.params.items()}
+    assert form == {"since": ["null", "string"], "dry_run": "boolean"}
+    task = dag.get_task("rebuild_from_store")
+    task.render_template_fields({"params": dag.params.dump() | {"since": since}})
+    pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
+    container = pod["spec"]["containers"][0]
+    assert container["args"] == ["--from-store"]
+    assert container["env"] == [{"name": "SINCE", "value": since or ""}, {"name": "DRY_RUN", "value": "false"}]
