@@ -20,6 +20,12 @@ with DAG(
     max_active_runs=1,
     tags=["rocket-launches"],
 ) as dag:
+    # Airflow begins with a run of the night before, when there may be no table yet.
+    initialize_schema = step(
+        "init_schema",
+        "initialize_schema",
+        doc="Brings the database to the schema of this image. Running it again is harmless.",
+    )
     thin_store = step(
         "fetch",
         "thin_store",
@@ -43,4 +49,4 @@ with DAG(
         skip_on_exit_code=99,
         fail_on_exit_code=(65, 78),
     )
-    thin_store >> check_store
+    initialize_schema >> thin_store >> check_store

@@ -118,6 +118,11 @@ def with_store(work: Callable[[Connection, Objects], int | None]) -> int | None:
         return work(connection, kept_in)
 
 
+def check(connection: Connection, kept_in: Objects) -> int:
+    """Compare the object store with the tables."""
+    return keeping.check(connection, kept_in, step.now())
+
+
 def thin(connection: Connection, kept_in: Objects) -> int:
     """Delete what KEEP_DAYS says need not be kept."""
     days = os.environ.get("KEEP_DAYS") or None
@@ -134,7 +139,8 @@ def from_store(connection: Connection, kept_in: Objects, since: str | None, *, d
         raise Failure(
             BAD_CONFIGURATION, f"SINCE is {since!r}: give a time such as 2026-11-24T07:00:00Z, or leave it empty."
         ) from None
-    rebuild(connection, kept_in, at if at is None or at.tzinfo else at.replace(tzinfo=UTC), dry_run=dry_run)
+    at = at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+    rebuild(connection, kept_in, step.now(), at, dry_run=dry_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.from_store:
         work = partial(from_store, since=chosen.since, dry_run=chosen.dry_run)
     elif chosen.check_store:
-        work = keeping.check
+        work = check
     elif chosen.thin_store:
         work = thin
     elif chosen.leave_store:

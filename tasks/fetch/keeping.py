@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
-from fetch.archive import DETAILS, PREFIX
-from fetch.rebuild import Progress, read
+from fetch.archive import DETAILS
+from fetch.rebuild import Progress, read, without_row
 from objects import Objects
 from step import BAD_INPUT, DONE, Failure
 
@@ -50,7 +50,7 @@ THIN = """
 FORGET = "UPDATE fetches SET object_key = NULL WHERE object_key = ANY(%(keys)s)"
 
 
-def check(connection: Connection, kept_in: Objects) -> int:
+def check(connection: Connection, kept_in: Objects, now: datetime) -> int:
     """Compare rows and objects, name what is missing or altered, and give each object that has no row one.
 
     Returns the exit code 0. Raises Failure (65) if something was not as it should be.
@@ -58,7 +58,6 @@ def check(connection: Connection, kept_in: Objects) -> int:
     with connection, connection.cursor() as cursor:
         cursor.execute(NAMED)
         named = dict(cursor.fetchall())
-    there = set(kept_in.keys(PREFIX))
     wrong = 0
     progress = Progress(len(named))
     for key, sha256 in named.items():
@@ -70,18 +69,17 @@ def check(connection: Connection, kept_in: Objects) -> int:
             wrong += 1
             log.error("%s", failure)  # noqa: TRY400  # a sentence for people
         progress.add(1)
-    alone = sorted(there - set(named))
-    for key in alone:
-        if key.startswith(DETAILS):
+    for key in kept_in.keys(DETAILS):
+        if key not in named:
             log.warning("No launch points to %s any more: it may be deleted", key)
-        else:
-            adopt(connection, kept_in, key)
-    adopted = sum(not key.startswith(DETAILS) for key in alone)
+    adopted = without_row(kept_in, named, now)
+    for key in adopted:
+        adopt(connection, kept_in, key)
     if wrong or adopted:
         raise Failure(
             BAD_INPUT,
             f"Of {len(named)} objects, {wrong} are missing or not as they were received: bring them back from a copy. "
-            f"{adopted} had no row in fetches and have one now: run rebuild_rocket_launches to read them.",
+            f"{len(adopted)} had no row in fetches and have one now: run rebuild_rocket_launches to read them.",
         )
     log.info("All %d objects are there, each as it was received, and each has its row", len(named))
     return DONE

@@ -287,7 +287,9 @@ def test_the_history_of_the_runs_is_cut_at_night() -> None:
     tables = ("dag_run", "task_instance", "task_instance_history", "task_state_store", "xcom")
     counts = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in (*tables, "rendered_task_instance_fields"))
     psql = ("psql", "-X", "-A", "-t", "airflow", "-c", counts)
-    assert set(kubectl("exec", "-n", AIRFLOW, "postgres-1", "-c", "postgres", "--", *psql).split()) == {"0"}
+    kept, *others = kubectl("exec", "-n", AIRFLOW, "postgres-1", "-c", "postgres", "--", *psql).split()
+    assert kept in ("0", "1")  # the last run of a DAG with a schedule, by which Airflow knows the next
+    assert set(others) == {"0"}
 
 
 def test_down_leaves_nothing() -> None:

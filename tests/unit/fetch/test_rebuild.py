@@ -34,9 +34,12 @@ def rebuild(database: Database, store: Objects) -> Fetch:
     """Run the step with `--from-store` and further arguments."""
 
     def run(*arguments: str, **env: str) -> Result:
-        return run_step("fetch", database.env("fetch") | {"OBJECT_STORE": store.url} | env, *arguments)
+        return run_step("fetch", database.env("fetch") | {"OBJECT_STORE": store.url, "NOW": LATER} | env, *arguments)
 
     return run
+
+
+LATER = "2031-02-01T00:00:00Z"
 
 
 def day(number: int) -> str:
@@ -192,6 +195,17 @@ def test_a_run_that_died_before_its_rows_is_adopted(database: Database, rebuild:
     assert rebuild("--check-store").lines[-1].startswith("INFO All 12 objects are there")
     assert rebuild("--from-store").code == 0
     assert database.tables()["rocket_launches"] == before["rocket_launches"]
+
+
+@pytest.mark.usefixtures("history")
+def test_an_answer_whose_run_may_not_have_ended_is_left_alone(database: Database, rebuild: Fetch) -> None:
+    database.query("DELETE FROM fetches WHERE run_at = '2031-01-10Z'")
+    before = database.tables()
+    soon = "2031-01-10T00:10:00Z"
+    assert rebuild("--check-store", NOW=soon).last.startswith("INFO All 10 objects are there")
+    assert rebuild("--from-store", "--since", day(11), NOW=soon).code == 0
+    assert database.tables() == before
+    assert rebuild("--check-store", NOW="2031-01-10T00:16:00Z").code == 65
 
 
 @pytest.mark.usefixtures("history")
