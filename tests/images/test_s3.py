@@ -171,6 +171,15 @@ def test_set_up_again_the_keys_are_those_of_the_secrets(store: Any, keys: dict[s
         store("fetch", url="s3://another").check()
 
 
+def test_more_objects_than_a_list_has_are_all_listed(store: Any) -> None:  # noqa: ANN401  # the same
+    """S3 lists a thousand at a time."""
+    keys = {f"launch-library/many/{number:05}.json.zst" for number in range(2100)}
+    fetch = store("fetch")
+    for key in keys:
+        fetch.put(key, b"", {})
+    assert set(fetch.keys("launch-library/many/")) == keys
+
+
 @pytest.mark.usefixtures("full")
 def test_what_is_there_is_not_overwritten_and_has_its_metadata(store: Any) -> None:  # noqa: ANN401  # the same
     fetch = store("fetch")

@@ -170,11 +170,11 @@ def test_no_request_is_spent_where_the_store_does_not_answer(
 
 
 def test_a_large_page_is_kept(database: Database, httpserver: HTTPServer, fetch: Fetch, store: Objects) -> None:
-    wide = [launch(number, mission={"description": f"{number} " * 90_000}) for number in range(1, 60)]
+    wide = [launch(number, mission={"description": f"{number} " * 110_000}) for number in range(1, 60)]
     handle(httpserver, lambda _: Response(json.dumps(page(*wide))))
     assert fetch().code == 0
     [(content, _)] = kept(store).values()
-    assert len(content) > 10 * 1024 * 1024
+    assert len(content) > 16 * 1024 * 1024
     assert [position for _, position, _ in pointers(database)] == list(range(59))
 
 
