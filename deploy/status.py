@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.airflow import DAG, RUNS, Api, moment, utc
+from deploy.charts import wanted
 from deploy.postgres import in_postgres
-from deploy.programs import AIRFLOW, OPERATOR, TASKS, Failed, helm, kubectl, one_line, run
+from deploy.programs import AIRFLOW, TASKS, Failed, helm, kubectl, one_line, run
+from deploy.settings import settings
 
 ALERT = "ALERT"  # what a line begins with where somebody should act
 
@@ -64,7 +66,8 @@ def status(_arguments: argparse.Namespace) -> None:
         red, reset = ("\033[31m", "\033[0m") if name in alerts and sys.stdout.isatty() else ("", "")
         print(f"{red}{name:<20}{line}{reset}")
     print(f"\n{helm('list', '--all-namespaces')}")
-    for namespace in (OPERATOR, AIRFLOW, TASKS):
+    releases = wanted(settings()).values()
+    for namespace in dict.fromkeys((*(release.namespace for release in releases), TASKS)):
         pods = kubectl("get", "pods", "-n", namespace, "--sort-by=.metadata.creationTimestamp").splitlines()
         # Of the steps' pods, a day's are there.
         older = len(pods) - 1 - SHOWN_PODS

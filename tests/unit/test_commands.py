@@ -175,7 +175,8 @@ class Cluster:
                 "get cronjob backup": "",
                 "list --all-namespaces": "NAME NAMESPACE\nairflow airflow\n",
                 **{
-                    f"get pods -n {namespace}": f"the pods of {namespace}\n" for namespace in ("airflow", "cnpg-system")
+                    f"get pods -n {namespace}": f"the pods of {namespace}\n"
+                    for namespace in ("airflow", "cnpg-system", "s3")
                 },
                 f"get pods -n {TASKS_NAMESPACE}": f"the pods of {TASKS_NAMESPACE}\n",
             },
@@ -221,7 +222,7 @@ class Cluster:
         assert error == (f"\nALERT: {', '.join(alerts)}: the first lines of make status say more.\n" if alerts else "")
         assert "ALERT" not in rest
         assert "airflow airflow\n" in rest
-        for namespace in ("cnpg-system", "airflow", TASKS_NAMESPACE):
+        for namespace in ("cnpg-system", "airflow", "s3", TASKS_NAMESPACE):
             assert f"\n{namespace}:\nthe pods of {namespace}\n" in rest
         return lines
 
