@@ -184,6 +184,6 @@ def write_secrets(chosen: dict[str, str]) -> bool:
 
 def use_registry_login() -> None:
     """Let those pods use the Secret `registry`, where somebody has put it, that no chart makes."""
-    for namespace, account in ((TASKS, "default"), (AIRFLOW, "pod-cleanup")):
+    for namespace, account in ((TASKS, "default"), (AIRFLOW, "default"), (AIRFLOW, "pod-cleanup")):
         if kubectl("get", "secret", "registry", "-n", namespace, "--ignore-not-found"):
             kubectl("patch", "serviceaccount", account, "-n", namespace, "-p", json.dumps(REGISTRY_LOGIN), show=True)
