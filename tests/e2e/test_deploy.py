@@ -12,7 +12,7 @@ import pytest
 
 from deploy.charts import RELEASES
 from deploy.images import STAND_IN_IMAGE
-from deploy.programs import AIRFLOW, OPERATOR, TASKS, kubectl, run
+from deploy.programs import AIRFLOW, OPERATOR, S3, TASKS, kubectl, run
 from tests.e2e.cluster import ROOT, STEPS, documented, ids, make, messages, pods, served, stored, until
 
 ELSEWHERE = "elsewhere"
@@ -148,6 +148,6 @@ def test_uninstall_as_documented() -> None:
     for command in documented("## Uninstall"):
         run("bash", "-c", command.replace("CONTEXT", CONTEXT))
     left = kubectl("get", "namespaces", "-o", "name")
-    for namespace in (AIRFLOW, TASKS, OPERATOR):
+    for namespace in (AIRFLOW, TASKS, OPERATOR, S3):
         assert f"namespace/{namespace}\n" not in left
     assert "cnpg.io" not in kubectl("get", "crd", "-o", "name")
