@@ -140,7 +140,7 @@ def from_store(connection: Connection, kept_in: Objects, since: str | None, *, d
             BAD_CONFIGURATION, f"SINCE is {since!r}: give a time such as 2026-11-24T07:00:00Z, or leave it empty."
         ) from None
     at = at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
-    rebuild(connection, kept_in, step.now(), at, dry_run=dry_run)
+    rebuild(connection, kept_in, at, dry_run=dry_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

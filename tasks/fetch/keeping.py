@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
 from fetch.archive import DETAILS
-from fetch.rebuild import Progress, read, without_row
+from fetch.rebuild import Progress, read, without_row, written_at
 from objects import Objects
 from step import BAD_INPUT, DONE, Failure
 
 BACKUPS = "backups/"
 BACKUPS_KEPT = 14
+RUNNING = timedelta(minutes=15)  # a step ends after ten: until then, an answer may still get its row
 
 log = logging.getLogger("keeping")
 
@@ -72,7 +73,7 @@ def check(connection: Connection, kept_in: Objects, now: datetime) -> int:
     for key in kept_in.keys(DETAILS):
         if key not in named:
             log.warning("No launch points to %s any more: it may be deleted", key)
-    adopted = without_row(kept_in, named, now)
+    adopted = [key for key in without_row(kept_in, named) if written_at(key) < now - RUNNING]
     for key in adopted:
         adopt(connection, kept_in, key)
     if wrong or adopted:

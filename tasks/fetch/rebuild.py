@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +27,6 @@ from page import Page
 from step import BAD_CONFIGURATION, BAD_INPUT, TRY_LATER, Failure
 
 PROGRESS_SECONDS = 10
-RUNNING = timedelta(minutes=15)  # a step ends after ten: until then, an answer may still get its row
 
 log = logging.getLogger("rebuild")
 
@@ -62,7 +61,7 @@ class Run(NamedTuple):
     answers: list[Answer]
 
 
-def rebuild(connection: Connection, kept_in: Objects, now: datetime, since: datetime | None, *, dry_run: bool) -> None:
+def rebuild(connection: Connection, kept_in: Objects, since: datetime | None, *, dry_run: bool) -> None:
     """Replay what the store has, from `since` or from the beginning, and swap the tables.
 
     Raises Failure: 65 where an answer is missing or is not what was received, 75 if the store or the database is away,
@@ -72,7 +71,7 @@ def rebuild(connection: Connection, kept_in: Objects, now: datetime, since: date
     logging.getLogger("fetch").setLevel(logging.CRITICAL)
     swap.lock_rebuilds(connection)
     rows = swap.rows(connection)
-    unknown = without_row(kept_in, {row.object_key for row in rows}, now)
+    unknown = without_row(kept_in, {row.object_key for row in rows})
     start = beginning(kept_in, rows, unknown, since)
     rows = [row for row in rows if row.run_at >= start]
     unknown = [key for key in unknown if written_at(key) >= start.replace(microsecond=0)]
@@ -105,10 +104,10 @@ def rebuild(connection: Connection, kept_in: Objects, now: datetime, since: date
     )
 
 
-def without_row(kept_in: Objects, known: Collection[str | None], now: datetime) -> list[str]:
-    """Return the answers that no row names, in their order, but for those of a run that may not have ended."""
+def without_row(kept_in: Objects, known: Collection[str | None]) -> list[str]:
+    """Return the answers that no row names, in their order."""
     answers = (key for key in kept_in.keys(PREFIX) if not key.startswith(DETAILS))
-    return sorted((key for key in answers if key not in known and written_at(key) < now - RUNNING), key=basename)
+    return sorted((key for key in answers if key not in known), key=basename)
 
 
 def beginning(kept_in: Objects, rows: Sequence[swap.Row], unknown: Sequence[str], since: datetime | None) -> datetime:
