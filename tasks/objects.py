@@ -129,8 +129,11 @@ class Objects:
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are gone already count as deleted."""
         with self._explained("delete objects"):
+            if not self._folder:
+                self._store.delete(keys)
+                return
             for key in keys:
-                for path in (key, f"{key}{BESIDE}") if self._folder else (key,):
+                for path in (key, f"{key}{BESIDE}"):
                     with contextlib.suppress(FileNotFoundError):
                         self._store.delete(path)
 

@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # it is 
 
 import objects
 import step
-from fetch import keeping, store
+from fetch import keeping, locks, store
 from fetch.archive import Archive, bring_details_back, move_details
 from fetch.follow import follow
 from fetch.launch_library import REQUESTS_AN_HOUR, LaunchLibrary
@@ -55,6 +55,7 @@ def run() -> int:
             return NOTHING_TO_SAY
         try:
             if kept_in:
+                locks.keep_answers(connection)
                 kept_in.check()
                 move_details(connection, kept_in, seen_at)
             pages = stage_all(connection, library.pages(most))
@@ -118,11 +119,6 @@ def with_store(work: Callable[[Connection, Objects], int | None]) -> int | None:
         return work(connection, kept_in)
 
 
-def check(connection: Connection, kept_in: Objects) -> int:
-    """Compare the object store with the tables."""
-    return keeping.check(connection, kept_in, step.now())
-
-
 def thin(connection: Connection, kept_in: Objects) -> int:
     """Delete what KEEP_DAYS says need not be kept."""
     days = os.environ.get("KEEP_DAYS") or None
@@ -164,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.from_store:
         work = partial(from_store, since=chosen.since, dry_run=chosen.dry_run)
     elif chosen.check_store:
-        work = check
+        work = keeping.check
     elif chosen.thin_store:
         work = thin
     elif chosen.leave_store:

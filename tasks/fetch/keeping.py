@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
+from fetch import locks
 from fetch.archive import DETAILS
-from fetch.rebuild import Progress, read, without_row, written_at
+from fetch.rebuild import Progress, read, without_row
 from objects import Objects
 from step import BAD_INPUT, DONE, Failure
 
 BACKUPS = "backups/"
 BACKUPS_KEPT = 14
-RUNNING = timedelta(minutes=15)  # a step ends after ten: until then, an answer may still get its row
+BATCH = 100  # objects; a fetch waits for the end of one, 20 s at most
 
 log = logging.getLogger("keeping")
 
@@ -34,8 +35,8 @@ ADOPT = """
     )
 """
 
-# Pages in which nothing was new and everything could be read, and errors. All of a run or nothing, as a rebuild needs
-# all of it; and nothing that a launch still points to.
+# Pages in which nothing was new and everything could be read, errors, and answers that were cut off. All of a run or
+# nothing, as a rebuild needs all of it; and nothing that a launch still points to.
 THIN = """
     SELECT object_key FROM fetches AS f
     JOIN (
@@ -44,21 +45,25 @@ THIN = """
     WHERE object_key IS NOT NULL
     GROUP BY object_key
     HAVING max(run_at) < %(before)s
-        AND bool_and(is_dull AND (f.error IS NULL OR f.status <> 200))
+        AND bool_and(is_dull AND (f.error IS NULL OR f.status IS DISTINCT FROM 200))
         AND object_key NOT IN (SELECT object_key FROM rocket_launches WHERE object_key IS NOT NULL)
     ORDER BY object_key
+    LIMIT %(batch)s
 """
 FORGET = "UPDATE fetches SET object_key = NULL WHERE object_key = ANY(%(keys)s)"
 
 
-def check(connection: Connection, kept_in: Objects, now: datetime) -> int:
+def check(connection: Connection, kept_in: Objects) -> int:
     """Compare rows and objects, name what is missing or altered, and give each object that has no row one.
 
     Returns the exit code 0. Raises Failure (65) if something was not as it should be.
     """
-    with connection, connection.cursor() as cursor:
-        cursor.execute(NAMED)
-        named = dict(cursor.fetchall())
+    locks.no_rebuild(connection)
+    with locks.no_fetch(connection):
+        with connection, connection.cursor() as cursor:
+            cursor.execute(NAMED)
+            named = dict(cursor.fetchall())
+        unknown = without_row(kept_in, named)
     wrong = 0
     progress = Progress(len(named))
     for key, sha256 in named.items():
@@ -73,14 +78,13 @@ def check(connection: Connection, kept_in: Objects, now: datetime) -> int:
     for key in kept_in.keys(DETAILS):
         if key not in named:
             log.warning("No launch points to %s any more: it may be deleted", key)
-    adopted = [key for key in without_row(kept_in, named) if written_at(key) < now - RUNNING]
-    for key in adopted:
+    for key in unknown:
         adopt(connection, kept_in, key)
-    if wrong or adopted:
+    if wrong or unknown:
         raise Failure(
             BAD_INPUT,
             f"Of {len(named)} objects, {wrong} are missing or not as they were received: bring them back from a copy. "
-            f"{len(adopted)} had no row in fetches and have one now: run rebuild_rocket_launches to read them.",
+            f"{len(unknown)} had no row in fetches and have one now: run rebuild_rocket_launches to read them.",
         )
     log.info("All %d objects are there, each as it was received, and each has its row", len(named))
     return DONE
@@ -99,15 +103,27 @@ def thin(connection: Connection, kept_in: Objects, days: int | None, now: dateti
 
     The object goes first: a row that names one which is gone is put right by the next run.
     """
-    keys: list[str] = []
-    if days is not None:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(THIN, {"before": now - timedelta(days=days)})
-            keys = [key for (key,) in cursor.fetchall()]
-        kept_in.delete(keys)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(FORGET, {"keys": keys})
+    locks.no_rebuild(connection)
+    deleted = 0
+    while days is not None:
+        # A fetch takes an object for its own if the same answer comes again.
+        with locks.no_fetch(connection):
+            some = thin_some(connection, kept_in, now - timedelta(days=days))
+        if not some:
+            break
+        deleted += some
     old = sorted(kept_in.keys(BACKUPS))[:-BACKUPS_KEPT]
     kept_in.delete(old)
-    log.info("Deleted %d answers in which nothing was new, and %d old backups", len(keys), len(old))
+    log.info("Deleted %d answers in which nothing was new, and %d old backups", deleted, len(old))
     return DONE
+
+
+def thin_some(connection: Connection, kept_in: Objects, before: datetime) -> int:
+    """Delete some of the answers from before a time in which nothing was new, and return how many."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(THIN, {"before": before, "batch": BATCH})
+        keys = [key for (key,) in cursor.fetchall()]
+    kept_in.delete(keys)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(FORGET, {"keys": keys})
+    return len(keys)

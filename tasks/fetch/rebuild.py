@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
-from fetch import launch, store, swap
+from fetch import launch, locks, store, swap
 from fetch.archive import DETAILS, PREFIX
 from fetch.launch_library import Request, launches
 from fetch.staging import stage_all
@@ -69,9 +69,10 @@ def rebuild(connection: Connection, kept_in: Objects, since: datetime | None, *,
     """
     # Their lines are of long ago; what is odd is in the tables.
     logging.getLogger("fetch").setLevel(logging.CRITICAL)
-    swap.lock_rebuilds(connection)
-    rows = swap.rows(connection)
-    unknown = without_row(kept_in, {row.object_key for row in rows})
+    locks.no_rebuild(connection)
+    with locks.no_fetch(connection):
+        rows = swap.rows(connection)
+        unknown = without_row(kept_in, {row.object_key for row in rows})
     start = beginning(kept_in, rows, unknown, since)
     rows = [row for row in rows if row.run_at >= start]
     unknown = [key for key in unknown if written_at(key) >= start.replace(microsecond=0)]
@@ -86,7 +87,7 @@ def rebuild(connection: Connection, kept_in: Objects, since: datetime | None, *,
         progress.add(sum(answer.body is not None for answer in run.answers))
 
     # A fetch that stores something now waits; what others have stored meanwhile is replayed first.
-    swap.lock_merges(connection)
+    locks.change_launches_from_now_on(connection)
     newest = max((row.id for row in rows), default=0)
     for run in runs(kept_in, [row for row in swap.rows(connection) if row.id > newest and row.run_at >= start], []):
         replay(connection, run)

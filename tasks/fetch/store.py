@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
 
+from fetch import locks
 from fetch.launch import Launch
 from fetch.launch_library import Request
 from page import clean
@@ -187,9 +188,6 @@ FILL = """
     FROM jsonb_each(%(details)s) AS found
     WHERE r.launch_id = found.key
 """
-# Whoever changes launches waits for whoever else does: a second run, which then compares with what the first has
-# stored, or the end of a rebuild.
-ALONE = "SELECT pg_advisory_xact_lock(hashtext('fetch'))"
 
 FAILED = """
     INSERT INTO fetches (requested_at, run_at, url, status, unreadable, error, object_key, sha256)
@@ -297,7 +295,7 @@ def merge(
     `asked` and `withdrawn` are the ids of launches that were asked for, and of those that are not known any more.
     """
     with connection, connection.cursor() as cursor:
-        cursor.execute(ALONE)
+        locks.change_launches(cursor)
         cursor.execute("LOCK TABLE rocket_launches IN SHARE ROW EXCLUSIVE MODE")
         parameters = {"seen_at": seen_at, "requests": as_json([asdict(request) for request in requests])}
         cursor.execute(MERGE, parameters | {"iso_8601": 'YYYY-MM-DD"T"HH24:MI:SS"Z"'})
@@ -310,7 +308,7 @@ def merge(
 def details(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yield the launches whose details are here, and these as JSON, in a transaction that keeps others waiting."""
     with connection.cursor() as cursor:
-        cursor.execute(ALONE)
+        locks.change_launches(cursor)
     with connection.cursor("details") as cursor:
         cursor.itersize = 20  # a detailed launch has 50 kB
         cursor.execute(DETAILS)
@@ -333,7 +331,7 @@ def places(connection: Connection) -> list[tuple[str, dict[str, int | None]]]:
 def fill(connection: Connection, details: dict[str, Any]) -> None:
     """Keep the details of launches here, and point to no object any more."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(ALONE)
+        locks.change_launches(cursor)
         cursor.execute(FILL, {"details": json.dumps(details, ensure_ascii=False)})
 
 

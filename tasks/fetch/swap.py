@@ -185,18 +185,6 @@ class Differences(NamedTuple):
     examples: list[str]
 
 
-def lock_rebuilds(connection: Connection) -> None:
-    """Wait for another rebuild; the lock goes with the connection."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('rebuild'))")
-
-
-def lock_merges(connection: Connection) -> None:
-    """Wait for a fetch that stores something; others wait for us, until the connection ends."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('fetch'))")
-
-
 def rows(connection: Connection) -> list[Row]:
     """Return the requests of the past, run by run."""
     with connection, connection.cursor() as cursor:

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from werkzeug import Request, Response
 
 from objects import Objects
 from tests.conftest import Database, Result, run_step
-from tests.unit.fetch.conftest import Fetch, assert_failed, handle, launch, page, serve
+from tests.unit.fetch.conftest import UPCOMING, Fetch, assert_failed, handle, launch, page, serve
 
 HELD, MOVED = {"status": {"id": 5, "name": "On Hold"}}, {"net": "2031-05-05T03:02:01Z"}
 
@@ -198,13 +200,6 @@ def test_a_run_that_died_before_its_rows_is_adopted(database: Database, rebuild:
 
 
 @pytest.mark.usefixtures("history")
-def test_the_check_leaves_alone_an_answer_whose_run_may_not_have_ended(database: Database, rebuild: Fetch) -> None:
-    database.query("DELETE FROM fetches WHERE run_at = '2031-01-10Z'")
-    assert rebuild("--check-store", NOW="2031-01-10T00:10:00Z").last.startswith("INFO All 10 objects are there")
-    assert rebuild("--check-store", NOW="2031-01-10T00:16:00Z").code == 65
-
-
-@pytest.mark.usefixtures("history")
 def test_a_rebuild_adopts_what_no_row_names(database: Database, rebuild: Fetch) -> None:
     before = database.tables()
     database.query("DELETE FROM fetches WHERE run_at = '2031-01-03Z'")
@@ -222,6 +217,46 @@ def test_the_end_of_a_rebuild_waits_for_a_fetch_that_stores_something(database: 
         result = rebuild("--from-store")
     assert_failed(result, 75, "lock timeout")
     assert database.tables() == before
+
+
+@pytest.fixture
+def half_done(program: Fetch, httpserver: HTTPServer, store: Objects) -> Iterator[tuple[Event, Thread]]:
+    """A fetch that has kept its first page, and waits for the second until the event is set."""
+    asked, event = Event(), Event()
+
+    def answer(request: Request) -> Response:
+        if "offset" in request.args:
+            asked.set()
+            event.wait(60)
+            return Response(json.dumps(page(launch(2))))
+        return Response(json.dumps(page(launch(1), following=f"{httpserver.url_for(UPCOMING)}?offset=1&limit=1")))
+
+    handle(httpserver, answer)
+    running = Thread(target=partial(program, NOW=day(1), LAUNCH_LIBRARY_PAGES="all", OBJECT_STORE=store.url))
+    running.start()
+    assert asked.wait(60)
+    assert list(store.keys("launch-library/"))
+    yield event, running
+    event.set()
+    running.join()
+
+
+@pytest.mark.parametrize("option", ["--from-store", "--check-store", "--thin-store"])
+def test_what_compares_rows_and_objects_waits_for_a_fetch_that_runs(
+    database: Database, rebuild: Fetch, half_done: tuple[Event, Thread], option: str
+) -> None:
+    event, running = half_done
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(rebuild, option, KEEP_DAYS="1")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=2)
+        event.set()
+        result = waiting.result()
+    assert result.code == 0, result.lines
+    assert result.lines[0] == "INFO Waiting for a fetch that is running"
+    running.join()
+    assert database.query("SELECT count(*), count(object_key) FROM fetches") == [(2, 2)]
+    assert database.query("SELECT count(*) FROM rocket_launches") == [(2,)]
 
 
 @contextmanager
@@ -353,6 +388,24 @@ def test_thinning_keeps_what_changed_and_what_is_pointed_to(
     assert after["rocket_launches"] == before["rocket_launches"]
     assert after["launch_changes"] == before["launch_changes"]
     assert len(after["fetches"]) == len(before["fetches"])
+
+
+def test_many_are_thinned_a_hundred_at_a_time(
+    database: Database, httpserver: HTTPServer, fetch: Fetch, rebuild: Fetch, store: Objects
+) -> None:
+    serve(httpserver, launch(1))
+    assert fetch(NOW=day(1)).code == 0
+    database.query("""
+        INSERT INTO fetches (requested_at, run_at, url, error, object_key)
+        SELECT at, at, 'https://x.example', 'No answer', 'launch-library/2.3.0/' || to_char(at, 'HH24MISS')
+        FROM generate_series('2031-01-02Z'::timestamptz, '2031-01-02T00:03:29Z', '1 second') AS at
+    """)
+    for (key,) in database.query("SELECT object_key FROM fetches OFFSET 1"):
+        store.put(key, b"", {})
+    result = rebuild("--thin-store", NOW=day(31), KEEP_DAYS="7")
+    assert result.last == "INFO Deleted 210 answers in which nothing was new, and 0 old backups"
+    assert len(list(store.keys("launch-library/"))) == 1
+    assert database.query("SELECT count(object_key) FROM fetches") == [(1,)]
 
 
 def test_a_thinning_that_was_killed_is_completed(
