@@ -206,9 +206,15 @@ def from_environment() -> Objects | None:
 
 
 def first_line(error: Exception) -> str:
-    """Return an error's own words without the store's inner state, and without how often it was tried."""
+    """Return an error's own words without the store's inner state, and without how often it was tried.
+
+    Of S3's answer, which is XML, that is the code alone.
+    """
     said = str(error).partition("\n")[0] or type(error).__name__
-    return re.sub(r" in [\d.]+\w*s, after .* retry_timeout: \w+ +- ", ": ", said)[:300].strip().rstrip(".")
+    said = re.sub(r" in [\d.]+\w*s, after .* retry_timeout: \w+ +- ", ": ", said)
+    said, is_answer, _ = said.partition(": <?xml")
+    code = re.search(r"<Code>(\w+)</Code>", str(error)) if is_answer else None
+    return said[:300].strip().rstrip(".") + (f" ({code[1]})" if code else "")
 
 
 def compressor(target: BinaryIO) -> Any:  # noqa: ANN401  # a ZstdFile, of one module or the other

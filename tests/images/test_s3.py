@@ -6,12 +6,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy import objects
 from deploy.charts import RELEASES
+from deploy.programs import Failed
 from objects import Missing, Objects
 from step import Failure
 
@@ -42,14 +45,11 @@ def docker(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The server as its chart starts it, with the folders of a volume."""
+@contextlib.contextmanager
+def started(*mounts: str) -> Iterator[str]:
+    """Start the server as its chart does, with the folders of a volume; yield its container's name."""
     if subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode:
         pytest.skip(f"no Docker, or no {IMAGE} here: k8s/offline/build s3 makes it")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     variables = {
         "VGW_BACKEND": "posix",
         "VGW_BACKEND_ARGS": "/mnt/data",
@@ -64,19 +64,38 @@ def server() -> Iterator[str]:
     try:
         docker(
             *("run", "--detach", "--name", name, "--read-only", "--user", "1000", "--cap-drop", "ALL"),
-            *("--tmpfs", "/mnt/data:uid=1000", "--tmpfs", "/mnt/iam:uid=1000"),
-            *("--publish", f"127.0.0.1:{port}:7070"),
+            *("--tmpfs", "/mnt/iam:uid=1000", *mounts),
+            *("--publish", "127.0.0.1::7070"),
             *(f"--env={key}={value}" for key, value in variables.items()),
             IMAGE,
         )
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.1)
-        time.sleep(0.5)  # Docker's own proxy takes connections before the server does
-        yield f"http://127.0.0.1:{port}"
+        yield name
     finally:
         subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def address(container: str) -> str:
+    """Return the server's address, once it answers."""
+    found = docker("port", container, "7070").strip()
+    host, port = found.split(":")
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)  # Docker's own proxy takes connections before the server does
+    return f"http://{found}"
+
+
+@pytest.fixture(scope="module")
+def container() -> Iterator[str]:
+    """The server with a volume that is soon full."""
+    with started("--tmpfs", "/mnt/data:uid=1000,size=64m") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def server(container: str) -> str:
+    return address(container)
 
 
 @pytest.fixture
@@ -101,7 +120,7 @@ def keys(server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def store(server: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  # a function
     """Return the bucket as one of the users sees it."""
 
-    def of(user: str, key: str = "", url: str = f"s3://{objects.BUCKET}") -> Objects:
+    def of(user: str, key: str = "", url: str = f"s3://{objects.BUCKET}", server: str = server) -> Objects:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server)
         monkeypatch.setenv("AWS_REGION", objects.REGION)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", user)
@@ -186,3 +205,65 @@ def test_what_is_there_is_not_overwritten_and_has_its_metadata(store: Any) -> No
     fetch.put(ANSWER, b"other", {"status": "500"})
     body, metadata = fetch.get(ANSWER)
     assert (body, metadata["status"]) == (b"hello", "200")
+
+
+# What a server says on a bad day
+
+
+def said(one: Objects) -> tuple[int, str]:
+    """Try to keep an object; return the exit code that a step would end with, and its last line."""
+    with pytest.raises(Failure) as failure:
+        one.put(f"launch-library/{secrets.token_hex(4)}", b"x" * 100_000, {})
+    return failure.value.exit_code, str(failure.value)
+
+
+def test_a_full_volume_is_to_be_tried_later(container: str, store: Any) -> None:  # noqa: ANN401  # the same
+    fetch = store("fetch")
+    docker("exec", container, "sh", "-c", "cat /dev/zero >/mnt/data/launches/fill 2>/dev/null; true")
+    try:
+        code, sentence = said(fetch)
+        fetch.check()  # what is there can be read
+    finally:
+        docker("exec", container, "rm", "/mnt/data/launches/fill")
+    assert (code, "it is full. Make room" in sentence) == (75, True), sentence
+    fetch.put("launch-library/then", b"x" * 100_000, {})
+
+
+def test_a_read_only_volume_is_to_be_tried_later(store: Any, tmp_path: Path) -> None:  # noqa: ANN401  # the same
+    (tmp_path / "launches").mkdir()
+    for path in (tmp_path, tmp_path / "launches"):
+        path.chmod(0o777)
+    with started("--volume", f"{tmp_path}:/mnt/data:ro") as container:
+        root = store("root", ROOT_KEY["rootSecretAccessKey"], server=address(container))
+        root.check()
+        code, sentence = said(root)
+    assert (code, "500 Internal Server Error (InternalError). Check that it runs" in sentence) == (75, True), sentence
+
+
+def test_a_server_that_hangs_is_to_be_tried_later(container: str, store: Any) -> None:  # noqa: ANN401  # the same
+    fetch = store("fetch")
+    docker("pause", container)
+    try:
+        began = time.monotonic()
+        code, sentence = said(fetch)
+        took = time.monotonic() - began
+    finally:
+        docker("unpause", container)
+    assert (code, "Check that it runs" in sentence) == (75, True), sentence
+    assert took < 60
+    fetch.put("launch-library/and-again", b"", {})
+
+
+def test_a_clock_that_is_wrong_is_refused_by_the_word_that_is_explained(
+    server: str,
+    keys: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a plain one will do
+            return datetime.now(tz) + timedelta(minutes=20)
+
+    monkeypatch.setattr(objects, "datetime", Ahead)
+    with pytest.raises(Failed, match="RequestTimeTooSkewed"):
+        objects.Server(server, "fetch", keys["fetch"])("GET", f"/{objects.BUCKET}/{ANSWER}")

@@ -86,6 +86,8 @@ def test_a_refusal_says_what_to_do(  # noqa: PLR0917  # a row of the table
     assert sentence in str(refused.value)
     assert str(refused.value).startswith("The object store s3://launches/mine does not keep an object")
     assert SECRET not in str(refused.value)
+    assert code in str(refused.value) or "is full" in sentence
+    assert "<" not in str(refused.value)
 
 
 def test_a_put_is_conditional_and_carries_the_metadata(s3: Objects, httpserver: HTTPServer) -> None:
