@@ -9,11 +9,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.airflow import check_store, logs, print_states, rebuild, trigger, trigger_and_wait
+from deploy.airflow import check_store, logs, print_states, rebuild, running_tasks, trigger, trigger_and_wait
 from deploy.channels import check_channels
 from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
 from deploy.images import build, images, names, push, references
@@ -34,6 +34,7 @@ from deploy.programs import (
     lock,
     phase,
     run,
+    say,
     show_command,
 )
 from deploy.settings import check_settings, secret, settings, use_registry_login, write_secrets
@@ -78,7 +79,7 @@ def deploy(_arguments: argparse.Namespace) -> None:
         for name in names():
             build(name)
             push(name)
-    is_new, states = install_everything(references(), "--values", "helm/production.yaml")
+    is_new, states = install_everything(references(), ["helm/production.yaml"])
     with phase("backups"):
         apply_backup(references()["IMAGE_FETCH"], settings().get("OBJECT_STORE", ""))
     print(
@@ -98,14 +99,14 @@ def down(_arguments: argparse.Namespace) -> None:
         run("docker", "network", "rm", "kind", check=False, show=True)
 
 
-def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, dict[str, Any]]:
-    """Bring a cluster that answers to its first run; the arguments are for every `helm upgrade`.
+def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tuple[bool, dict[str, Any]]:
+    """Bring a cluster that answers to its first run, with the shared values files for the releases that take them.
 
     Return whether the admin's password is new, and how the run ended.
     """
     chosen = settings()
     if chosen.get("MONITORING"):
-        arguments += ("--values", "helm/monitoring.yaml")
+        shared = [*shared, "helm/monitoring.yaml"]
     with phase("secrets"):
         apply_manifests(chosen)
         apply_pod_cleanup(images["IMAGE_AIRFLOW"])
@@ -115,7 +116,9 @@ def install_everything(images: dict[str, str], *arguments: str) -> tuple[bool, d
         is_new = write_all_secrets(chosen)
     for name, release in wanted(chosen).items():
         with phase(release.phase, release.namespace):
-            install(name, images, *arguments)
+            if name == "airflow" and (busy := running_tasks()):
+                say(f"{busy} is running: a scheduler that is replaced waits for its end, up to 11 minutes.")
+            install(name, images, shared)
             if name == "s3":
                 show_command("python3 -m deploy bucket")
                 set_up_bucket()

@@ -148,6 +148,12 @@ def task_states(call: Api, run_id: str, runs: str = RUNS) -> dict[str, tuple[str
     return {task["task_id"]: (task["state"], task["duration"] or 0.0) for task in tasks}
 
 
+def running_tasks() -> str:
+    """Return the names of the tasks whose pods are running."""
+    which = ("-l", "task_id", "--field-selector", "status.phase=Running")
+    return kubectl("get", "pods", "-n", TASKS, *which, "-o", "jsonpath={.items[*].metadata.labels.task_id}")
+
+
 def print_states(states: dict[str, Any]) -> None:
     """Print each task's state and seconds; the run's own state is not a task's."""
     for task, found in states.items():
@@ -176,6 +182,7 @@ def check_store(_arguments: argparse.Namespace) -> None:
 
 def run_and_show(dag: str, task: str, **parameters: object) -> None:
     """Run a DAG once and print the log of a task. Raises Failed if the run has failed."""
+    say(f"Running {dag}; make logs TASK={task} shows how far it is.")
     states = trigger_and_wait(6 * 3600, dag, **parameters)
     which = ("-l", f"dag_id={dag},task_id={task}", "--sort-by=.metadata.creationTimestamp")
     pods = json.loads(kubectl("get", "pods", "-n", TASKS, *which, "-o", "json"))["items"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,8 @@ def chart(arguments: argparse.Namespace) -> None:
     print(chart_path(arguments.name))
 
 
-def install(name: str, images: dict[str, str], *arguments: str) -> None:
-    """Install or upgrade a release with its values file, those shared ones that the arguments name, and `values_of`.
+def install(name: str, images: dict[str, str], shared: Collection[str] = ()) -> None:
+    """Install or upgrade a release with its values file, those of the shared ones that it takes, and `values_of`.
 
     Last come the user's own values.
     """
@@ -171,11 +172,11 @@ def install(name: str, images: dict[str, str], *arguments: str) -> None:
     pending = json.loads(helm("list", "--pending", *namespace, "--output", "json") or "[]")
     if revisions := [found["revision"] for found in pending if found["name"] == name]:
         helm("uninstall" if revisions == ["1"] else "rollback", "--no-hooks", name, *namespace, show=True)
-    shared = [word for path in release.shared_values if path in arguments for word in ("--values", path)]
+    taken = [word for path in release.shared_values if path in shared for word in ("--values", path)]
     local = ("--values", "helm/local.yaml") if (ROOT / "helm" / "local.yaml").exists() else ()
     helm(
         *("upgrade", "--install", name, chart_path(release.chart), *namespace, *release.arguments, "--timeout", "15m"),
-        *("--values", f"helm/{name}.yaml", *shared, "--values", "-", *local),
+        *("--values", f"helm/{name}.yaml", *taken, "--values", "-", *local),
         stdin=json.dumps(values_of(name, images)),
         show=f"python3 -m deploy values {name}",
     )

@@ -153,7 +153,7 @@ def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "helm").mkdir()
 
     def files(release: str = "airflow") -> list[str]:
-        charts.install(release, IMAGES, "--values", "helm/production.yaml")
+        charts.install(release, IMAGES, ["helm/production.yaml"])
         return [value for option, value in itertools.pairwise(commands[-1]) if option == "--values"]
 
     assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-"]

@@ -247,9 +247,8 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
 ) -> None:
     said = tmp_path / "said"
     for name in ("kubectl", "helm"):
-        path = program(
-            tmp_path, name, f'echo "${{0##*/}} $*" >>{said}; case "$*" in *" -f -") cat >>{said}.stdin ;; esac'
-        )
+        answers = f'*" -f -") cat >>{said}.stdin ;; *" -l task_id "*) printf rebuild_from_store ;;'
+        path = program(tmp_path, name, f'echo "${{0##*/}} $*" >>{said}; case "$*" in {answers} esac')
         monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("STAND_INS", "yes")
     monkeypatch.setattr(charts, "chart_path", lambda name: name)
@@ -260,6 +259,7 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
     output = capsys.readouterr().out
     phases = re.findall(r"^([a-z ]+?) +\d+ s$", output, re.MULTILINE)
     assert phases == ["secrets", "operator", "database", "objects", "airflow", "first run"]
+    assert "  rebuild_from_store is running: a scheduler that is replaced waits for its end" in output
     shown = [line.rpartition(" | ")[2] for line in re.findall(r"^  \$ (.*)", output, re.MULTILINE)]
     looks_up = re.compile(" (get|get-contexts|list|create) ")  # the last prints what is then applied
     kubectl = f"kubectl --context {CONTEXT}"
