@@ -44,8 +44,8 @@ def bare_pod(step: str, command: list[str] | None = None, **env: str) -> str:
     container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
     del spec["nodeName"]
     body = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
-    # The label opens the network policies.
-    labels = {name: value for name, value in newest["metadata"]["labels"].items() if name == "egress"}
+    # These open the network policies.
+    labels = {name: value for name, value in newest["metadata"]["labels"].items() if name in ("egress", "objects")}
     metadata = {"generateName": "bare-", "namespace": TASKS, "labels": labels}
     return kubectl("create", "-o", "name", "-f", "-", stdin=json.dumps(body | {"metadata": metadata})).strip()
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.airflow import DAG, Api, Refused
+from deploy.airflow import DAG, KEEP, REBUILD, Api, Refused
 from deploy.images import STAND_IN_IMAGE
-from deploy.programs import AIRFLOW, CLUSTER, OPERATOR, TASKS, Failed, kubectl, run
+from deploy.programs import AIRFLOW, CLUSTER, OPERATOR, S3, TASKS, Failed, kubectl, run
 from deploy.settings import secret
 from tests.e2e.cluster import STEPS, make, pods, runs, stand_in, until
 from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 ROOT_CONTAINER = {"name": "root", "image": STAND_IN_IMAGE}
 
 
-@pytest.mark.parametrize("namespace", [AIRFLOW, TASKS, OPERATOR])
+@pytest.mark.parametrize("namespace", [AIRFLOW, TASKS, OPERATOR, S3])
 def test_a_pod_that_is_not_restricted_is_refused(namespace: str) -> None:
     metadata = {"name": "root", "namespace": namespace}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [ROOT_CONTAINER]}}
@@ -80,6 +80,8 @@ RIGHTS: dict[str, dict[str, dict[tuple[str, str], str]]] = {
     "airflow:default": {},
     "airflow:postgres": {AIRFLOW: POSTGRES_RIGHTS},
     "rocket-launches:default": {},
+    "s3:default": {},
+    "s3:s3": {},
 }
 
 
@@ -111,12 +113,12 @@ def rights(account: str, namespace: str) -> dict[tuple[str, str], str]:
 def test_every_service_account_is_known() -> None:
     found = json.loads(kubectl("get", "serviceaccounts", "-A", "-o", "json"))["items"]
     names = {f"{one['metadata']['namespace']}:{one['metadata']['name']}" for one in found}
-    assert {name for name in names if name.startswith((f"{AIRFLOW}:", f"{TASKS}:"))} == RIGHTS.keys()
+    assert {name for name in names if name.partition(":")[0] in (AIRFLOW, TASKS, S3)} == RIGHTS.keys()
 
 
 @pytest.mark.parametrize("account", RIGHTS)
 def test_what_a_service_account_may_do(account: str) -> None:
-    for namespace in (AIRFLOW, TASKS, OPERATOR, "kube-system"):
+    for namespace in (AIRFLOW, TASKS, OPERATOR, S3, "kube-system"):
         anybody = rights("default:nobody", namespace)
         found = {what: verbs for what, verbs in rights(account, namespace).items() if anybody.get(what) != verbs}
         wanted = RIGHTS[account].get(namespace, {})
@@ -126,7 +128,7 @@ def test_what_a_service_account_may_do(account: str) -> None:
 def test_only_who_needs_kubernetes_has_a_token() -> None:
     with_token = set()
     for pod in json.loads(kubectl("get", "pods", "-A", "-o", "json"))["items"]:
-        if pod["metadata"]["namespace"] in (AIRFLOW, TASKS) and "serviceAccountToken" in json.dumps(pod["spec"]):
+        if pod["metadata"]["namespace"] in (AIRFLOW, TASKS, S3) and "serviceAccountToken" in json.dumps(pod["spec"]):
             with_token.add(pod["spec"]["serviceAccountName"])
     assert with_token <= {"airflow-scheduler", "pod-cleanup", "postgres"}
 
@@ -148,8 +150,9 @@ POSTGRES = f"postgres-rw.{AIRFLOW}.svc:5432"
 UI = f"airflow-api-server.{AIRFLOW}.svc:8080"
 LOGS = f"airflow-scheduler.{AIRFLOW}.svc:8793"
 DISCORD = "discord.stand-ins.svc:80"
+STORE = f"s3.{S3}.svc:7070"
 KUBERNETES = "kubernetes.default.svc:443"
-ADDRESSES = (POSTGRES, UI, LOGS, DISCORD, KUBERNETES)
+ADDRESSES = (POSTGRES, UI, LOGS, DISCORD, STORE, KUBERNETES)
 NEIGHBOUR = "the neighbour"
 
 
@@ -214,18 +217,22 @@ def enforced(cluster: None) -> None:  # noqa: ARG001  # it must be there
     [
         (TASKS, {}, {POSTGRES}),
         (TASKS, {"egress": "web"}, {POSTGRES, DISCORD}),
+        (TASKS, {"objects": "fetch"}, {POSTGRES, STORE}),
         (AIRFLOW, {}, {POSTGRES, UI, LOGS}),
         # Kubernetes' API server can have any address.
         (AIRFLOW, {"component": "scheduler"}, {POSTGRES, UI, LOGS, KUBERNETES, NEIGHBOUR}),
         (OPERATOR, {}, {KUBERNETES, NEIGHBOUR}),
+        (S3, {}, set()),
         ("default", {}, {UI, DISCORD, KUBERNETES, NEIGHBOUR}),
     ],
     ids=[
         "a stranger among the tasks",
-        "a step that may",
+        "a step that may go out",
+        "a step that has a login for the object store",
         "a stranger beside Airflow",
         "the scheduler",
         "a stranger beside the operator",
+        "a stranger beside the object store",
         "a stranger elsewhere",
     ],
 )
@@ -264,13 +271,16 @@ def test_whom_postgresql_lets_in(step: str, options: str, refusal: str) -> None:
 
 
 # Beside the secret ones, in the Secrets that become a pod's environment.
-NO_SECRETS = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "LAUNCH_LIBRARY_URL")
+NO_SECRETS = (
+    *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "LAUNCH_LIBRARY_URL"),
+    *("OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID"),
+)
 
 
 def needles() -> dict[str, str]:
     """Return every secret value, in plain and in base64, and what it is."""
     found = {}
-    for namespace in (AIRFLOW, TASKS):
+    for namespace in (AIRFLOW, TASKS, S3):
         for item in json.loads(kubectl("get", "secrets", "-n", namespace, "-o", "json"))["items"]:
             if item["type"] in ("helm.sh/release.v1", "kubernetes.io/tls"):
                 continue
@@ -287,10 +297,10 @@ def needles() -> dict[str, str]:
 def places() -> Iterator[tuple[str, str]]:
     """Yield everything that somebody may read who may not read Secrets."""
     yield "objects", kubectl("get", "all,configmaps,events,cronjobs,clusters.postgresql.cnpg.io", "-A", "-o", "yaml")
-    for namespace in (AIRFLOW, TASKS, OPERATOR, "stand-ins"):
+    for namespace in (AIRFLOW, TASKS, OPERATOR, S3, "stand-ins"):
         for pod in kubectl("get", "pods", "-n", namespace, "-o", "name").split():
             yield pod, kubectl("logs", pod, "-n", namespace, "--all-containers", "--tail=-1", check=False)
-    for item in json.loads(kubectl("get", "secrets", "-n", AIRFLOW, "-l", "owner=helm", "-o", "json"))["items"]:
+    for item in json.loads(kubectl("get", "secrets", "-A", "-l", "owner=helm", "-o", "json"))["items"]:
         release = gzip.decompress(base64.b64decode(base64.b64decode(item["data"]["release"]))).decode()
         yield f"what Helm keeps: {item['metadata']['name']}", release
     with Api() as call:
@@ -317,6 +327,11 @@ def test_no_secret_is_seen() -> None:
         "airflow-api-secret-key/api-secret-key",
         "airflow-jwt-secret/jwt-secret",
         "airflow-admin/password",
+        "objects-fetch/AWS_SECRET_ACCESS_KEY",
+        "objects-notify/AWS_SECRET_ACCESS_KEY",
+        "objects-thin/AWS_SECRET_ACCESS_KEY",
+        "objects-backup/AWS_SECRET_ACCESS_KEY",
+        "s3-root/rootSecretAccessKey",
         "settings/DISCORD_WEBHOOK_URL",
         "settings/HEARTBEAT_URL",
     }
@@ -346,7 +361,7 @@ def test_airflow_lets_nobody_in() -> None:
             with pytest.raises(Refused) as refused:
                 call("POST", "/auth/token", {"username": username, "password": password})
             assert refused.value.status in (400, 401, 422)
-        assert [dag["dag_id"] for dag in call("GET", "/api/v2/dags")["dags"]] == [DAG]
+        assert {dag["dag_id"] for dag in call("GET", "/api/v2/dags")["dags"]} == {DAG, KEEP, REBUILD}
         with pytest.raises(Refused) as refused:
             call("GET", "/api/v2/config")
         assert refused.value.status == 403
