@@ -98,7 +98,7 @@ class LaunchLibrary(StandIn):
             return self.one(unquote(request.path))
         mode = request.query.get("mode", "normal")
         away = {*self.dropped, *self.withdrawn}
-        launches = [in_mode(launch, mode) for launch in self.launches() if launch["id"] not in away]
+        launches = [launch for launch in self.launches() if launch["id"] not in away]
         limit, offset = min(int(request.query.get("limit", 10)), 100), int(request.query.get("offset", 0))
 
         def link(to: int) -> str:
@@ -110,7 +110,7 @@ class LaunchLibrary(StandIn):
             "count": len(launches),
             "next": link(following) if following < len(launches) else None,
             "previous": link(previous) if offset else None,
-            "results": launches[offset:following],
+            "results": [in_mode(launch, mode) for launch in launches[offset:following]],
         }
         return Answer(200, body)
 
