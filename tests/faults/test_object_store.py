@@ -8,7 +8,7 @@ import pytest
 from deploy.kind import NODE
 from deploy.programs import S3, TASKS, kubectl, run
 from tests.e2e.cluster import make, query, served, stand_in, stored, until
-from tests.faults.test_cluster import FETCH, NOTIFY, THROTTLED, bare_pod, end_of, slip, tables, turn
+from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of, slip, tables, turn
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -69,12 +69,13 @@ def test_a_message_waits_for_a_store_that_is_away() -> None:
 def test_an_answer_that_cannot_be_kept_is_not_stored() -> None:
     turn()
     before = tables()
-    stand_in("launch-library", orders={"faults": [THROTTLED]})
+    # Longer than the server takes to go.
+    stand_in("launch-library", orders={"faults": [{"status": 429, "headers": {"Retry-After": "90"}}]})
     pod = bare_pod(FETCH)
     until(lambda: "Throttled" in kubectl("logs", pod, "-n", TASKS, check=False), 60, "fetch does not wait")
     scale(0)
     try:
-        code, last = end_of(pod)
+        code, last = end_of(pod, 180)
     finally:
         scale(1)
     assert (code, "could not be kept, so nothing of it was stored" in last) == (75, True), last
