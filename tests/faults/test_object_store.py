@@ -7,7 +7,7 @@ import pytest
 
 from deploy.kind import NODE
 from deploy.programs import S3, TASKS, kubectl, run
-from tests.e2e.cluster import make, query, served, stand_in, stored, until
+from tests.e2e.cluster import UPCOMING, make, query, served, stand_in, stored, until
 from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of, slip, tables, turn
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -67,10 +67,12 @@ def test_a_message_waits_for_a_store_that_is_away() -> None:
 
 
 def test_an_answer_that_cannot_be_kept_is_not_stored() -> None:
-    turn()
     before = tables()
+    page = stand_in("launch-library", f"{UPCOMING}?mode=detailed&limit=100")  # a new one: a known one is kept already
+    page["results"][0]["name"] += " (new)"
     # Longer than the server takes to go.
-    stand_in("launch-library", orders={"faults": [{"status": 429, "headers": {"Retry-After": "90"}}]})
+    throttled = {"status": 429, "headers": {"Retry-After": "90"}}
+    stand_in("launch-library", orders={"faults": [throttled, {"body": page}]})
     pod = bare_pod(FETCH)
     until(lambda: "Throttled" in kubectl("logs", pod, "-n", TASKS, check=False), 60, "fetch does not wait")
     scale(0)
