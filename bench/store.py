@@ -33,13 +33,13 @@ COLUMNS = ", ".join((*launch.Launch.__slots__, "first_seen_at", "last_seen_at"))
 
 
 def launches(count: int, *, slipped: bool = False) -> list[launch.Launch]:
-    """Return so many launches, as the fetch step has read them; slipped ones are an hour later."""
+    """Return so many launches, an hour apart, as the fetch step has read them; slipped ones are an hour later."""
     with LaunchLibrary() as library:
         originals = library.launches()
     found = []
     for number in range(count):
         original = originals[number % len(originals)]
-        net = datetime.fromisoformat(original["net"]) + timedelta(minutes=number, hours=slipped)
+        net = datetime.fromisoformat(original["net"]) + timedelta(hours=number + slipped)
         details = original | {"id": f"{number:08}-{original['id']}", "net": f"{net:%Y-%m-%dT%H:%M:%SZ}"}
         found.append(launch.read(details))
     return found
