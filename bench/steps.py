@@ -74,6 +74,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         Library(MANY) as many,
         LaunchLibrary() as detailed,
     ):
+        channel = {"DISCORD_WEBHOOK_URL": discord.webhook_url, "ANNOUNCE_HOURS": "1"}  # few wait for Discord's limits
 
         def run(name: str, **env: str) -> Callable[[], float]:
             return lambda: peak("-m", name, env=server.env(ROLES[name]) | env, folder="tasks")
@@ -84,12 +85,12 @@ def measures(rounds: int) -> Iterator[Measure]:
             bare=lambda: peak("-c", "pass"),
             init_schema=run("init_schema"),
             fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url, **KEY),
-            notify=run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url),
+            notify=run("notify", **channel),
         )
         detailed.page = detailed_page(100)
         one_detailed = run("fetch", LAUNCH_LIBRARY_URL=detailed.upcoming_url)()
         all_pages = run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all", **KEY)()
-        all_stored = run("notify", DISCORD_WEBHOOK_URL=discord.webhook_url)()
+        all_stored = run("notify", **channel)()
     bare = f"bare interpreter: {median(peaks['bare']):.0f} MiB"
     for name in ROLES:
         yield Measure(f"peak memory of {name}", bare, "≤ 64 MiB", peaks[name], unit=" MiB")
