@@ -6,6 +6,8 @@ upcoming: `net`, `last_updated` and an update's `created_on` count from the star
 `net`. `net` is then brought to its `net_precision`: a month's is the last day of the month at 00:00Z. The scenarios are
 the hours of one launch. A file such as `live-2.3.0.json` says, by a launch's id, what differs from the scenario before.
 
+`/site/` is a site that launches link to, such as `"/site/patch.png"` there.
+
 In this process: `with LaunchLibrary() as library:`, then `library.upcoming_url`, `.scenario`, `.dropped`, `.withdrawn`,
 `.page`, `.faults`. As a program: `python -m standins.launch_library`; `PUT /control` takes `{"scenario": "slipped",
 "dropped": [ID, …], "withdrawn": [ID, …]}` besides faults.
@@ -21,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 from standins.server import Answer, Request, StandIn, serve
+from standins.site import ROBOTS, SITE
 
 FOLDER = Path(__file__).parent
 UPCOMING = {
@@ -54,6 +57,8 @@ class LaunchLibrary(StandIn):
     where set, is what it answers to every version's address; a launch that was on one is known as it was on the last.
     """
 
+    aside = ("/site/", "/robots.txt")
+
     def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.started_at = datetime.now(UTC).replace(second=0, microsecond=0)
         self.scenario = "upcoming"
@@ -80,7 +85,9 @@ class LaunchLibrary(StandIn):
         super().control(orders)
 
     def answer(self, request: Request) -> Answer:
-        """Answer as the Launch Library does."""
+        """Answer as the Launch Library does, or as the site that its launches link to."""
+        if request.path.startswith(self.aside):
+            return SITE.get(request.path) or (Answer(200, ROBOTS) if request.path == "/robots.txt" else Answer(404))
         if request.path.endswith("/api-throttle/"):
             return Answer(
                 200,
@@ -95,7 +102,7 @@ class LaunchLibrary(StandIn):
         if self.page is not None and request.path in UPCOMING.values():
             return self.recorded(self.page)
         if request.path != UPCOMING["2.3.0"]:
-            return self.one(unquote(request.path))
+            return sited(self.one(unquote(request.path)), request)
         mode = request.query.get("mode", "normal")
         away = {*self.dropped, *self.withdrawn}
         launches = [launch for launch in self.launches() if launch["id"] not in away]
@@ -112,7 +119,7 @@ class LaunchLibrary(StandIn):
             "previous": link(previous) if offset else None,
             "results": [in_mode(launch, mode) for launch in launches[offset:following]],
         }
-        return Answer(200, body)
+        return sited(Answer(200, body), request)
 
     def recorded(self, page: bytes) -> Answer:
         """Answer with a page, and remember its launches."""
@@ -136,6 +143,14 @@ class LaunchLibrary(StandIn):
             changes = json.loads((FOLDER / f"{scenario}-2.3.0.json").read_text())
             launches = [launch | changes.get(launch["id"], {}) for launch in launches]
         return sorted((dated(launch, self.started_at) for launch in launches), key=lambda launch: str(launch["net"]))
+
+
+def sited(answer: Answer, request: Request) -> Answer:
+    """Return an answer whose links lead to this server, as who asks has called it."""
+    if not isinstance(answer.body, dict):
+        return answer
+    text = json.dumps(answer.body).replace('"/site/', f'"http://{request.headers["Host"]}/site/')
+    return Answer(answer.status, json.loads(text), answer.headers)
 
 
 def in_mode(launch: dict[str, Any], mode: str) -> dict[str, Any]:

@@ -60,7 +60,12 @@ class Request:
 
 
 class StandIn:
-    """A web server on the given port, or a free one, from the construction until `stop` or the end of the context."""
+    """A web server on the given port, or a free one, from the construction until `stop` or the end of the context.
+
+    What is `aside` is neither counted nor meets a fault.
+    """
+
+    aside: tuple[str, ...] = ()
 
     def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.faults: list[Answer] = []
@@ -107,6 +112,8 @@ class StandIn:
                 except (AttributeError, KeyError, TypeError) as error:
                     return Answer(400, {"message": f"{type(error).__name__}: {error}"})
                 return Answer(200, self.state())
+            if request.path.startswith(self.aside):
+                return self.answer(request)
             self.requests.append(request)
             if not self.faults:
                 return self.answer(request)
