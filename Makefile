@@ -31,7 +31,7 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects images cluster' chooses
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl images cluster' chooses
 	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint
@@ -76,6 +76,10 @@ rows:  ## Show the launches that the cluster has stored
 .PHONY: psql
 psql:  ## Open psql on the cluster's launches
 	@$(PYTHON) -m deploy psql
+
+.PHONY: links
+links:  ## Show what is known of the pictures and pages that the nearest launch links to
+	@$(PYTHON) -m deploy links
 
 .PHONY: check-channels
 check-channels:  ## Say what each channel would be sent now, by what is deployed, and send nothing

@@ -21,11 +21,12 @@ import requests
 
 from demo import message, pods, services
 from demo.recorded import TOLD, Message, NoPages, Page, recorded_pages, table
+from deploy.postgres import LINKS
 from deploy.programs import Failed
 from deploy.settings import read_settings, steps_settings
 from standins.discord import Discord
 from standins.launch_library import LaunchLibrary
-from standins.postgres import ROLES, Postgres
+from standins.postgres import OWNER, ROLES, Postgres
 
 TABLE = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
 CHANGES = """
@@ -63,6 +64,7 @@ class Stage:
 
     dag: Any  # airflow.sdk.DAG
     rebuild: Any  # the same
+    crawl: Any  # the same
     kept_in: Path  # the object store
     namespace: pods.Namespace
     postgres: Postgres
@@ -121,6 +123,9 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
         "LAUNCH_LIBRARY_URL": chosen.upcoming_url,
         "LAUNCH_LIBRARY_TOKEN": chosen.token,
         "DISCORD_WEBHOOK_URL": chosen.webhook_url,
+        # Only what is on this machine is crawled.
+        "CRAWL_CONTACT": "nobody@example.org",
+        "CRAWL_NETWORKS": "127.0.0.0/8",
         # The demo has one channel; a check sends nothing.
         "CHANNELS": settings["CHANNELS"] if os.environ.get("CHECK_CHANNELS") else "",
         # Never the one of .env: a demo that runs must not hide that the deployment does not.
@@ -129,12 +134,12 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     namespace = pods.Namespace(
         secrets={
             "settings": steps_settings(settings),
-            **{f"objects-{user}": {"OBJECT_STORE": kept_in.as_uri()} for user in ("fetch", "notify")},
+            **{f"objects-{user}": {"OBJECT_STORE": kept_in.as_uri()} for user in ("fetch", "notify", "crawl")},
             **{f"database-{step.replace('_', '-')}": postgres.env(role) for step, role in ROLES.items()},
         },
     )
     dag, rebuild = dags["download_rocket_launches"], dags["rebuild_rocket_launches"]
-    return Stage(dag, rebuild, kept_in, namespace, postgres, library, discord, chosen)
+    return Stage(dag, rebuild, dags["crawl_launch_pages"], kept_in, namespace, postgres, library, discord, chosen)
 
 
 def show(stage: Stage) -> int:
@@ -163,7 +168,7 @@ def show(stage: Stage) -> int:
     heading("The channel" + (f", without {others} messages about other launches" if others else ""))
     for versions in about:
         print(message.show(versions))
-    return 0 if show_store(stage) else 1
+    return 0 if show_store(stage) and (real or show_links(stage)) else 1
 
 
 def show_store(stage: Stage) -> bool:
@@ -173,6 +178,15 @@ def show_store(stage: Stage) -> bool:
         print(f"{path.stat().st_size:7} bytes  {path.relative_to(stage.kept_in)}")
     print("The whole log of the launches can be made again from it: this is what rebuild_rocket_launches does.")
     return run(stage, "The tables, made again from the object store", stage.rebuild)
+
+
+def show_links(stage: Stage) -> bool:
+    """Crawl the stand-in's own site, and show what is known of it; return whether that succeeded."""
+    if not run(stage, "What launches link to, asked for politely: five seconds apart", stage.crawl):
+        return False
+    heading("What is known of the launch's links")
+    print(stage.postgres.psql(LINKS, OWNER), end="")
+    return True
 
 
 def check_channels(stage: Stage) -> int:

@@ -55,6 +55,7 @@ def load_dags(airflow_home: str) -> dict[str, Any]:
     os.environ.update(
         references(),
         TASK_NAMESPACE="rocket-launches",
+        CRAWL_CONTACT="nobody@example.org",  # in the demo, the stand-in's own site is crawled
         AIRFLOW_HOME=airflow_home,
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{airflow_home}/airflow.db",

@@ -20,7 +20,7 @@ from deploy.images import build, images, names, push, references
 from deploy.kind import load_images, make_cluster
 from deploy.manifests import apply_backup, apply_manifests, apply_pod_cleanup, deploy_monitoring, deploy_stand_ins
 from deploy.objects import set_up_bucket, write_object_secrets
-from deploy.postgres import backup, psql, restore
+from deploy.postgres import backup, links, psql, restore
 from deploy.programs import (
     AIRFLOW,
     CACHE,
@@ -192,7 +192,7 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(prog="python3 -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    daily = (trigger, logs, psql, check_channels, rebuild, check_store, backup, restore, status)
+    daily = (trigger, logs, psql, links, check_channels, rebuild, check_store, backup, restore, status)
     for command in (up, deploy, *daily, down, secrets, bucket, images, chart, values):
         subparser = commands.add_parser(command.__name__.replace("_", "-"), help=command.__doc__)
         subparser.set_defaults(run=command)

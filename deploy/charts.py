@@ -202,7 +202,7 @@ def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
         return postgres_values(there.get("username", owner), there.get("dbname", database))
     if release == "airflow":
         login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
-        return airflow_values(images, chosen.get("SCHEDULE", "")) | (REGISTRY_LOGIN if login else {})
+        return airflow_values(images, chosen) | (REGISTRY_LOGIN if login else {})
     return {}
 
 
@@ -212,11 +212,13 @@ def postgres_values(owner: str, database: str) -> dict[str, Any]:
     return {"cluster": {"initdb": {"owner": owner, "database": database}, "roles": managed}}
 
 
-def airflow_values(images: dict[str, str], schedule: str) -> dict[str, Any]:
+def airflow_values(images: dict[str, str], chosen: dict[str, str]) -> dict[str, Any]:
     """Return what the deployment adds to helm/airflow.yaml."""
     repository, _, tag = images["IMAGE_AIRFLOW"].rpartition(":")
     variables = {name: image for name, image in images.items() if name != "IMAGE_AIRFLOW"}
-    variables |= {"TASK_NAMESPACE": TASKS, "SCHEDULE": schedule}
+    variables |= {"TASK_NAMESPACE": TASKS}
+    # What the DAG files read: when to run, and whether there is a DAG.
+    variables |= {name: chosen.get(name, "") for name in ("SCHEDULE", "CRAWL_CONTACT")}
     return {
         "images": {"airflow": {"repository": repository, "tag": tag}},
         "env": [{"name": name, "value": value} for name, value in variables.items()],

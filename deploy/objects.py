@@ -28,14 +28,14 @@ OUTSIDE = (
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_STORAGE_ACCOUNT_KEY",
 )
-# The users of our own server: the prefixes below which each may list, and what it may do with the objects there.
-USERS = {
-    "fetch": (("launch-library/",), ("GetObject", "PutObject")),
-    "notify": (("launch-library/",), ("GetObject",)),
-    "thin": (("launch-library/", "backups/"), ("GetObject", "DeleteObject")),
-    "backup": (("backups/",), ("GetObject", "PutObject")),
+# The users of our own server: what each may do with the objects below a prefix.
+USERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "fetch": {"launch-library/": ("ListBucket", "GetObject", "PutObject")},
+    "notify": {"launch-library/": ("GetObject",)},
+    "crawl": {"launch-library/": ("GetObject",), "crawled/": ("ListBucket", "GetObject", "PutObject")},
+    "thin": dict.fromkeys(("launch-library/", "backups/"), ("ListBucket", "GetObject", "DeleteObject")),
+    "backup": {"backups/": ("ListBucket", "GetObject", "PutObject")},
 }
-LISTING = frozenset(USERS) - {"notify"}
 
 
 def write_object_secrets(chosen: dict[str, str]) -> None:
@@ -73,25 +73,15 @@ def policy() -> dict[str, Any]:
     """Return the bucket's policy: each user has what USERS says, and nobody has anything else."""
     bucket = f"arn:aws:s3:::{BUCKET}"
     statements: list[dict[str, Any]] = []
-    for user, (prefixes, actions) in USERS.items():
-        statements.append(
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": [user]},
-                "Action": [f"s3:{action}" for action in actions],
-                "Resource": [f"{bucket}/{prefix}*" for prefix in prefixes],
-            }
-        )
-        if user in LISTING:
-            statements.append(
-                {
-                    "Effect": "Allow",
-                    "Principal": {"AWS": [user]},
-                    "Action": ["s3:ListBucket"],
-                    "Resource": [bucket],
-                    "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}},
-                }
-            )
+    for user, prefixes in USERS.items():
+        for prefix, actions in prefixes.items():
+            statement = {"Effect": "Allow", "Principal": {"AWS": [user]}}
+            of_objects = [f"s3:{action}" for action in actions if action != "ListBucket"]
+            statements.append(statement | {"Action": of_objects, "Resource": [f"{bucket}/{prefix}*"]})
+            if "ListBucket" in actions:
+                listing = {"Action": ["s3:ListBucket"], "Resource": [bucket]}
+                condition = {"Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}}}
+                statements.append(statement | listing | condition)
     return {"Version": "2012-10-17", "Statement": statements}
 
 

@@ -11,6 +11,22 @@ from pathlib import Path
 from deploy.programs import AIRFLOW, CONTEXT, Failed, kubectl
 from deploy.settings import secret
 
+# What is known of what the nearest launch links to.
+LINKS = """
+    SELECT kind,
+           coalesce(left(error, 60), type || coalesce(', ' || width || ' x ' || height, ''), 'not yet') AS what,
+           coalesce(title, label) AS title,
+           coalesce(final_url, url) AS address
+    FROM launch_links JOIN rocket_launches USING (launch_id)
+    WHERE launch_id = (
+        SELECT launch_id FROM rocket_launches AS r
+        WHERE EXISTS (SELECT FROM launch_links AS l WHERE l.launch_id = r.launch_id AND l.object_key IS NOT NULL)
+        ORDER BY abs(extract(epoch FROM net - now()))
+        LIMIT 1
+    )
+    ORDER BY launch_links.id;
+"""
+
 
 def in_postgres(*command: str, terminal: bool = False) -> list[str]:
     """Return the command that runs another one in the primary's pod, as the owner of the launches."""
@@ -31,6 +47,11 @@ def psql(arguments: argparse.Namespace) -> None:
     terminal = sys.stdin.isatty() and not statement
     if subprocess.run(in_postgres("psql", "-X", *statement, terminal=terminal), check=False).returncode:
         raise Failed("psql failed: make status shows if PostgreSQL runs.")
+
+
+def links(_arguments: argparse.Namespace) -> None:
+    """Show what is known of the pictures and pages that the nearest launch links to."""
+    psql(argparse.Namespace(statement=LINKS))
 
 
 def backup(_arguments: argparse.Namespace) -> None:

@@ -40,6 +40,8 @@ STAND_INS = {
     "DISCORD_WEBHOOK_URL": "http://discord.stand-ins/api/webhooks/1310000000000000001/stand-in-token",
     "HEARTBEAT_URL": "http://discord.stand-ins/control?heartbeat=stand-in-key",  # answered, not kept
     "CHANNELS": "",  # invented launches must not look like news in a real channel
+    "CRAWL_CONTACT": "nobody@example.org",  # the stand-in's own site is crawled
+    "CRAWL_NETWORKS": "10.0.0.0/8",  # which has such an address
 }
 
 REGISTRY_LOGIN = {"imagePullSecrets": [{"name": "registry"}]}  # a Secret, where somebody has put it

@@ -15,7 +15,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -91,11 +92,11 @@ class Objects:
                 "s3://bucket/prefix, and the keys that belong to it.",
             ) from None
 
-    def check(self) -> None:
+    def check(self, prefix: str) -> None:
         """See that the store answers and knows us, before a request is spent on what could not be kept."""
         with self._explained("list its objects"):
             # Nothing comes after this, so that the answer is short.
-            next(iter(self._store.list("launch-library/", offset="launch-library/~")), None)
+            next(iter(self._store.list(prefix, offset=f"{prefix}~")), None)
 
     def put(self, key: str, body: bytes, metadata: dict[str, str]) -> None:
         """Write an object under a new key.
@@ -243,6 +244,33 @@ def places(body: bytes, positions: Collection[int | None]) -> dict[int | None, A
     if None in positions:
         return {None: clean(json.loads(b"".join(pieces(body))))}
     return {position: clean(one) for position, one in enumerate(Page(pieces(body))) if position in positions}
+
+
+def details(where: Iterable[tuple[str | None, int | None]]) -> dict[tuple[str | None, int | None], Any]:
+    """Return the details of launches by where they are, an object's key and a place; usually, one has those of all.
+
+    What is missing or damaged is left out, and the log says so. Raises Failure, if the store is away (75), or is not
+    named or will not have us (78).
+    """
+    wanted: dict[str, list[int | None]] = defaultdict(list)
+    for key, position in where:
+        if key:
+            wanted[key].append(position)
+    if not wanted:
+        return {}
+    if not (kept_in := from_environment()):
+        raise Failure(
+            BAD_CONFIGURATION,
+            "The details of launches are in an object store, and OBJECT_STORE does not say which: set it, as "
+            "fetch_and_store_data has it.",
+        )
+    found: dict[tuple[str | None, int | None], Any] = {}
+    for key, positions in wanted.items():
+        try:
+            found |= {(key, position): one for position, one in places(kept_in.get(key)[0], positions).items()}
+        except (Missing, ValueError, RecursionError, EOFError, ZstdError) as error:
+            log.warning("What %s says is left out, as it cannot be read: %s", key, error)
+    return found
 
 
 if __name__ == "__main__":

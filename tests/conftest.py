@@ -1,8 +1,11 @@
 """What every layer uses: a real PostgreSQL, fresh databases in it, and the steps as the programs that they are."""
 
 import contextlib
+import io
 import itertools
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -60,6 +64,23 @@ def run_step(name: str, env: dict[str, str], *arguments: str, seconds: float = 6
     )
     assert not process.stderr, process.stderr
     return Result(process.returncode, [line.partition(" ")[2] for line in process.stdout.splitlines()])
+
+
+def run_in_process(main: Callable[[], int], env: dict[str, str]) -> Result:
+    """Do what `run_step` does in this process: faster by the start of a Python, and its limits can be shortened."""
+    output, root, handler = io.StringIO(), logging.getLogger(), signal.getsignal(signal.SIGTERM)
+    with (
+        contextlib.redirect_stdout(output),
+        mock.patch.dict(os.environ, env, clear=True),
+        mock.patch.object(root, "handlers", []),
+        mock.patch.object(root, "level", root.level),
+        mock.patch.object(logging.getLogger("werkzeug"), "disabled", new=True),
+    ):
+        try:
+            code = main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return Result(code, [line.partition(" ")[2] for line in output.getvalue().splitlines()])
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def run() -> int:
         try:
             if kept_in:
                 locks.keep_answers(connection)
-                kept_in.check()
+                kept_in.check("launch-library/")
                 move_details(connection, kept_in, seen_at)
             pages = stage_all(connection, library.pages(most))
         except Failure as failure:

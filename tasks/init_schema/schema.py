@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 import step
 from step import BAD_CONFIGURATION, TRY_LATER, Failure
 
-TABLES = "rocket_launches, launch_changes, fetches, notifications, alembic_version"
+TABLES = "rocket_launches, launch_changes, fetches, notifications, launch_links, crawled_hosts, alembic_version"
 
 # What the other roles need, and no more. A role that does not exist is passed over: on a database with one user, the
 # owner runs everything.
@@ -33,6 +33,12 @@ GRANTS = {
         "GRANT SELECT, INSERT ON notifications TO launch_notify",
         "GRANT UPDATE (channel, attempt, net, facts) ON notifications TO launch_notify",
         "GRANT UPDATE (message_id, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
+        # The press kits that are there.
+        "GRANT SELECT (id, launch_id, url, kind, label, status, error, title) ON launch_links TO launch_notify",
+    ),
+    "launch_crawl": (
+        "GRANT SELECT (launch_id, net, withdrawn_at, details, object_key, position) ON rocket_launches TO launch_crawl",
+        "GRANT SELECT, INSERT, UPDATE ON launch_links, crawled_hosts TO launch_crawl",
     ),
     # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
     "cnpg_metrics_exporter": (

@@ -54,6 +54,10 @@ def announced(launch: Launch, slips: int = 0) -> dict[str, Any]:
         embed["image"] = {"url": launch.image_url}
         if credit := find(launch.details, "image.credit"):
             embed["footer"]["text"] += f" · Image: {cut(plain(credit), VALUE)}"
+    if launch.press_kit and (
+        kit := link(escape(plain(launch.press_kit_title or ""), LABEL) or "Read", launch.press_kit)
+    ):
+        embed["fields"].append({"name": "Press kit", "value": kit, "inline": False})
     # No first line: it makes no sound, and the title says it.
     return message("", embed, None, silent=True)
 

@@ -45,8 +45,15 @@ LAUNCHES = """
         FROM placed
     )
     SELECT launch_id, name, net, net_precision, status, image_url, details, withdrawn_at IS NOT NULL, is_coming,
-           object_key, position
+           object_key, position, kit.url, kit.title
     FROM numbered AS r
+    LEFT JOIN LATERAL (
+        SELECT url, title FROM launch_links AS l
+        WHERE l.launch_id = r.launch_id AND kind = 'info' AND label ILIKE '%%press kit%%' AND error IS NULL
+            AND status IN (200, 304)
+        ORDER BY id
+        LIMIT 1
+    ) AS kit ON true
     WHERE (is_coming AND number <= 10)
         OR net BETWEEN %(now)s - interval '2 days' AND %(now)s + %(reach)s
         OR EXISTS (
@@ -108,7 +115,8 @@ GONE = "UPDATE notifications SET message_id = NULL WHERE id = %(id)s"
 class Launch(NamedTuple):
     """A launch; `is_coming` says that the newest page has it and that its time is not up.
 
-    Its details are in the answer `object_key` of the object store, or, where that is None, in the database.
+    Its details are in the answer `object_key` of the object store, or, where that is None, in the database. Its press
+    kit is one that was there when it was crawled.
     """
 
     launch_id: str
@@ -122,6 +130,8 @@ class Launch(NamedTuple):
     is_coming: bool = True
     object_key: str | None = None
     position: int | None = None
+    press_kit: str | None = None
+    press_kit_title: str | None = None
 
 
 class Change(NamedTuple):

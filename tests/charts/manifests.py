@@ -30,7 +30,7 @@ VALUES: dict[str, Document] = {
     "operator": {},
     "postgres": postgres_values("rocket", "launches"),
     "s3": {},
-    "airflow": airflow_values(IMAGES, "@hourly"),
+    "airflow": airflow_values(IMAGES, {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org"}),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
 ADDED = {

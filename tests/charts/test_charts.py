@@ -98,7 +98,7 @@ def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
 def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before there is a cluster, .env alone says it."""
     monkeypatch.setattr(charts, "run", lambda *_, **__: "another-context\n")
-    monkeypatch.setattr(charts, "settings", lambda: {"SCHEDULE": "@hourly"})
+    monkeypatch.setattr(charts, "settings", lambda: {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org"})
     assert charts.values_of(release, IMAGES) == VALUES[release]
 
 

@@ -235,7 +235,7 @@ def test_the_demo_uses_channels_toml_only_to_check_it(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LAUNCH_LIBRARY_URL", "http://localhost/")  # so that no real service is asked
     monkeypatch.setenv("CHANNELS", "the file's text")
     monkeypatch.setenv("CHECK_CHANNELS", check)
-    dags = dict.fromkeys(("download_rocket_launches", "rebuild_rocket_launches"))
+    dags = dict.fromkeys(("download_rocket_launches", "rebuild_rocket_launches", "crawl_launch_pages"))
     monkeypatch.setattr(pods, "load_dags", lambda _: dags)
     with contextlib.ExitStack() as stack:
         stage = demo_program.set_up(stack, replay=False)

@@ -29,6 +29,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     for variable, image in references().items():
         monkeypatch.setenv(variable, image)
     monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
+    monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
     found = []
     for path in sorted((ROOT / "dags").glob("*.py")):
         bag = BundleDagBag(path, bundle_path=path.parent)
@@ -132,6 +133,24 @@ def test_the_pod_that_checks_the_channels_is_notifys_but_for_its_way_out(pods: l
     rest = [variable for variable in container["env"] if variable not in checking["env"]]
     assert [variable["name"] for variable in rest] == ["HEARTBEAT_URL", "NOTIFY"]
     assert len(container["env"]) - len(rest) == len(checking["env"])
+
+
+def test_what_is_not_configured_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, image in references().items():
+        monkeypatch.setenv(variable, image)
+    monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
+    path = ROOT / "dags" / "crawl_launch_pages.py"
+    monkeypatch.setenv("CRAWL_CONTACT", "")
+    bag = BundleDagBag(path, bundle_path=path.parent)
+    assert (bag.dags, bag.import_errors) == ({}, {})
+    monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
+    crawl = BundleDagBag(path, bundle_path=path.parent).dags["crawl_launch_pages"]
+    # It follows the asset of fetch_and_store_data.
+    path = ROOT / "dags" / "download_rocket_launches.py"
+    fetch = (
+        BundleDagBag(path, bundle_path=path.parent).dags["download_rocket_launches"].get_task("fetch_and_store_data")
+    )
+    assert list(crawl.timetable.asset_condition.objects) == fetch.outlets
 
 
 # When a failed step is tried again

@@ -74,6 +74,28 @@ def test_the_first_run_stored_what_was_served_and_announced_what_is_near() -> No
         assert re.search(rf"\| {launch_id} \| {re.escape(name)} ", output)
 
 
+CRAWL = "crawl_launch_pages"
+
+
+def test_the_crawl_follows_the_fetch_and_keeps_what_launches_link_to() -> None:
+    runs_of_crawl = f"/api/v2/dags/{CRAWL}/dagRuns"
+    with Api() as call:
+        until(lambda: call("GET", runs_of_crawl)["dag_runs"], 60, "the asset has started no run")
+        [first, *_] = call("GET", f"{runs_of_crawl}?order_by=id")["dag_runs"]
+        assert first["run_type"] == "asset_triggered"
+        path = f"{runs_of_crawl}/{first['dag_run_id']}"
+        until(lambda: call("GET", path)["state"] == "success", 180, "the crawl has not ended well")
+    said = kubectl("logs", "-n", TASKS, "-l", f"task_id={CRAWL}", "--tail=-1")
+    assert "Crawled 2 new" in said
+    kept = query("SELECT kind, object_key, sha256 FROM launch_links WHERE object_key IS NOT NULL ORDER BY kind")
+    assert [row["kind"] for row in kept] == ["info", "patch"]
+    assert all(row["object_key"] == f"crawled/{row['sha256'][:2]}/{row['sha256']}" for row in kept)
+    code, output = make("links")
+    assert code == 0
+    assert "Starlink Group 17-42: press kit" in output
+    assert "image/png, 480 x 480" in output
+
+
 @pytest.fixture(scope="module")
 def page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
@@ -118,6 +140,10 @@ def test_a_person_runs_it_in_the_browser_after_a_launch_has_slipped(page: Page) 
         page.screenshot(path=ARTIFACTS / f"log-{step}.png")
 
     assert "0 added, 3 changed, 9 unchanged" in log("fetch_and_store_data")
+    # The other DAG, in the UI: its first run was started by the asset.
+    page.goto(UI.replace(DAG, f"{CRAWL}/runs"))
+    expect(page.get_by_text("Success").first).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "crawl.png")
     assert stored() == served() != before
     assert ids() == numbers
     *announced, slipped = messages()
@@ -284,11 +310,12 @@ def test_the_history_of_the_runs_is_cut_at_night() -> None:
     assert "-90 days" in manifest
     kubectl("create", "-f", "-", stdin=manifest.replace("-90 days", "-0 days"))
     kubectl("wait", "job/night", "-n", AIRFLOW, "--for=condition=Complete", "--timeout=3m")
-    tables = ("dag_run", "task_instance", "task_instance_history", "task_state_store", "xcom")
+    tables = ("dag_run", "task_instance", "task_instance_history", "xcom")  # task_state_store goes with its run
     counts = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in (*tables, "rendered_task_instance_fields"))
     psql = ("psql", "-X", "-A", "-t", "airflow", "-c", counts)
     kept, *others = kubectl("exec", "-n", AIRFLOW, "postgres-1", "-c", "postgres", "--", *psql).split()
-    assert kept in ("0", "1")  # the last run of a DAG with a schedule, by which Airflow knows the next
+    # The last run of each of the two DAGs with a schedule or an asset, by which Airflow knows the next.
+    assert kept in ("0", "1", "2")
     assert set(others) == {"0"}
 
 

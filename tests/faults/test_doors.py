@@ -273,7 +273,7 @@ def test_whom_postgresql_lets_in(step: str, options: str, refusal: str) -> None:
 # Beside the secret ones, in the Secrets that become a pod's environment.
 NO_SECRETS = (
     *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "LAUNCH_LIBRARY_URL"),
-    *("OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID"),
+    *("OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "CRAWL_CONTACT", "CRAWL_NETWORKS"),
 )
 
 
@@ -329,6 +329,7 @@ def test_no_secret_is_seen() -> None:
         "airflow-admin/password",
         "objects-fetch/AWS_SECRET_ACCESS_KEY",
         "objects-notify/AWS_SECRET_ACCESS_KEY",
+        "objects-crawl/AWS_SECRET_ACCESS_KEY",
         "objects-thin/AWS_SECRET_ACCESS_KEY",
         "objects-backup/AWS_SECRET_ACCESS_KEY",
         "s3-root/rootSecretAccessKey",
@@ -361,7 +362,12 @@ def test_airflow_lets_nobody_in() -> None:
             with pytest.raises(Refused) as refused:
                 call("POST", "/auth/token", {"username": username, "password": password})
             assert refused.value.status in (400, 401, 422)
-        assert {dag["dag_id"] for dag in call("GET", "/api/v2/dags")["dags"]} == {DAG, KEEP, REBUILD}
+        assert {dag["dag_id"] for dag in call("GET", "/api/v2/dags")["dags"]} == {
+            DAG,
+            KEEP,
+            REBUILD,
+            "crawl_launch_pages",
+        }
         with pytest.raises(Refused) as refused:
             call("GET", "/api/v2/config")
         assert refused.value.status == 403

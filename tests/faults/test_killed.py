@@ -4,7 +4,9 @@ The moments are uniform, from the start of the program or from its connection to
 """
 
 import contextlib
+import hashlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -30,6 +32,7 @@ from standins.postgres import Postgres
 from standins.server import Answer
 from tests.conftest import ROOT, Database, run_step
 from tests.faults.world import SlowDiscord, World, first_line, iso, kind_of, stored_in
+from tests.unit.crawl.conftest import Site
 
 TIMES = 100
 START = datetime(2031, 1, 1, tzinfo=UTC)
@@ -58,8 +61,11 @@ def cursor(postgres: Postgres) -> Iterator[Cursor]:
 class Killer:
     """Starts a step again and again, and kills it at a random moment."""
 
-    def __init__(self, database: Database, step: str, since: str, rng: random.Random, cursor: Cursor) -> None:
+    def __init__(  # noqa: PLR0917  # two fixtures each
+        self, database: Database, step: str, since: str, rng: random.Random, cursor: Cursor, code: str = ""
+    ) -> None:
         self.database, self.step, self.since, self._rng, self._cursor = database, step, since, rng, cursor
+        self._command = [sys.executable, *(("-c", code) if code else ("-m", step))]
         self._undisturbed: deque[float] = deque(maxlen=5)
         self.hits: Counter[str] = Counter()
 
@@ -72,7 +78,7 @@ class Killer:
     def run(self, env: dict[str, str], *arguments: str, kill_after: float | None = None) -> None:
         """Run the step, and wait until nothing of it is left."""
         with subprocess.Popen(
-            [sys.executable, "-m", self.step, *arguments],
+            [*self._command, *arguments],
             cwd=ROOT / "tasks",
             env=self.database.env(self.step) | {"PATH": os.environ["PATH"]} | env,
             stdout=subprocess.PIPE,
@@ -459,3 +465,67 @@ def test_notify_killed_in_the_very_window_is_honest_and_posts_again(
     assert len(said) == 1
     assert launch.name in said[0]
     assert (launch.known(), launch.messages()) == ("posted", 2)
+
+
+# crawl_launch_pages, whose requests are five seconds apart otherwise.
+HURRIED = """
+import sys, step
+from crawl import __main__, polite
+polite.APART = 0.01
+sys.exit(step.main(__main__.run))
+"""
+
+
+def test_a_crawl_keeps_an_object_with_its_row_and_asks_for_nothing_twice_a_day(
+    database: Database, rng: random.Random, cursor: Cursor, tmp_path: Path
+) -> None:
+    killer = Killer(database, "crawl", "its start", rng, cursor, HURRIED)
+    store = Objects(f"file://{tmp_path}/store")
+    site = Site("127.0.0.2")
+    paths = [f"/{number}" for number in range(8)]
+    links = [{"url": site.origin + path} for path in paths]
+    database.query(
+        "INSERT INTO rocket_launches (launch_id, name, details) VALUES ('a', 'A', %s)", json.dumps({"info_urls": links})
+    )
+
+    def day(number: int) -> dict[str, str]:
+        """Begin a day, on which every page is another; return the environment of its runs."""
+        for path in paths:
+            site.says(path, f"<title>{path} on day {number}</title>")
+        now = START + timedelta(days=3 * number)
+        database.query("UPDATE rocket_launches SET net = %s; UPDATE launch_links SET next_at = %s", now, now)
+        site.asked.clear()
+        settings = {"CRAWL_CONTACT": "crawl@example.org", "CRAWL_NETWORKS": "127.0.0.0/8", "OBJECT_STORE": store.url}
+        return settings | {"NOW": iso(now)}
+
+    def kept() -> dict[str, str]:
+        """Return the title that each page's row has, once its object is what the row says."""
+        rows = database.query("SELECT url, title, object_key, sha256 FROM launch_links WHERE object_key IS NOT NULL")
+        for _, _, key, digest in rows:
+            assert hashlib.sha256(store.get(key)[0]).hexdigest() == digest
+        return {url.removeprefix(site.origin): title for url, title, *_ in rows}
+
+    try:
+        for number in range(3):
+            killer.measure(day(number))
+        for number in range(3, 3 + TIMES):
+            env = day(number)
+            killer.kill(env)
+            new = {path for path, title in kept().items() if title.endswith(f" {number}")}
+            asked = {path for path, _ in site.asked} - {"/robots.txt"}
+            killer.hits["all" if len(new) == len(paths) else "some" if new else "none"] += 1
+            killer.hits["asked for, without a row"] += bool(asked - new)
+            assert len(asked - new) <= 1
+            assert new <= asked
+            later = iso(datetime.fromisoformat(env["NOW"]) + timedelta(hours=1))
+            killer.run(env | {"NOW": later})
+            assert Counter(path for path, _ in site.asked if path != "/robots.txt").most_common(1)[0][1] == 1
+            there = {hashlib.sha256(f"<title>{path} on day {number}</title>".encode()).hexdigest() for path in paths}
+            in_rows = {digest for (digest,) in database.query("SELECT sha256 FROM launch_links")}
+            assert {key.rpartition("/")[2] for key in store.keys("crawled/")} & there <= in_rows
+            missing = {path for path, title in kept().items() if not title.endswith(f" {number}")}
+            killer.hits["adopted"] += len(asked - new) - len(missing)
+            assert missing <= asked - new
+    finally:
+        site.server.stop()
+    killer.report("none", "some", "all", "asked for, without a row")

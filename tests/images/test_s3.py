@@ -21,12 +21,17 @@ from step import Failure
 [IMAGE] = RELEASES["s3"].images
 ROOT_KEY = {"rootAccessKeyId": "root", "rootSecretAccessKey": secrets.token_urlsafe()}
 ANSWER, BACKUP = "launch-library/2.3.0/2031/01/01/20310101T000000Z-0123456789ab.json.zst", "backups/a.dump"
+CRAWLED = "crawled/01/0123456789abcdef"
 # Beside what USERS says, which the test does not read.
 MAY = {
     ("fetch", "put", ANSWER),
     ("fetch", "get", ANSWER),
     ("fetch", "list", "launch-library/"),
     ("notify", "get", ANSWER),
+    ("crawl", "get", ANSWER),
+    ("crawl", "put", CRAWLED),
+    ("crawl", "get", CRAWLED),
+    ("crawl", "list", "crawled/"),
     ("thin", "get", ANSWER),
     ("thin", "get", BACKUP),
     ("thin", "list", "launch-library/"),
@@ -134,7 +139,7 @@ def store(server: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 def full(server: str, store: Any) -> None:  # noqa: ANN401  # the same
     """Put what each prefix has, as root, who may."""
     root = store("root", ROOT_KEY["rootSecretAccessKey"])
-    for key in (ANSWER, BACKUP):
+    for key in (ANSWER, BACKUP, CRAWLED):
         root.put(key, b"hello", {"status": "200"})
     assert server
 
@@ -161,7 +166,7 @@ def outcome(one: Objects, what: str, where: str) -> str:
 @pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("user", list(objects.USERS))
 def test_each_user_can_do_what_it_is_for_and_nothing_else(store: Any, user: str) -> None:  # noqa: ANN401  # the same
-    objects_and_prefixes = (ANSWER, BACKUP, "elsewhere"), ("launch-library/", "backups/", "")
+    objects_and_prefixes = (ANSWER, BACKUP, CRAWLED, "elsewhere"), ("launch-library/", "backups/", "crawled/", "")
     tried = [(what, key) for what in ("put", "get") for key in objects_and_prefixes[0]]
     tried += [("list", prefix) for prefix in objects_and_prefixes[1]]
     tried += [("delete", key) for key in objects_and_prefixes[0]]  # last, as the others need what is there
@@ -181,13 +186,13 @@ def test_set_up_again_the_keys_are_those_of_the_secrets(store: Any, keys: dict[s
     for _ in range(3):
         keys["fetch"] = secrets.token_urlsafe()
         objects.set_up_bucket()
-        store("fetch").check()
+        store("fetch").check("launch-library/")
     with pytest.raises(Failure, match="the secret key is wrong"):
-        store("fetch", "another").check()
+        store("fetch", "another").check("launch-library/")
     with pytest.raises(Failure, match="does not know the access key"):
-        store("nobody", "another").check()
+        store("nobody", "another").check("launch-library/")
     with pytest.raises(Failure, match="there is no such bucket"):
-        store("fetch", url="s3://another").check()
+        store("fetch", url="s3://another").check("launch-library/")
 
 
 def test_more_objects_than_a_list_has_are_all_listed(store: Any) -> None:  # noqa: ANN401  # the same
@@ -222,7 +227,7 @@ def test_a_full_volume_is_to_be_tried_later(container: str, store: Any) -> None:
     docker("exec", container, "sh", "-c", "cat /dev/zero >/mnt/data/launches/fill 2>/dev/null; true")
     try:
         code, sentence = said(fetch)
-        fetch.check()  # what is there can be read
+        fetch.check("launch-library/")  # what is there can be read
     finally:
         docker("exec", container, "rm", "/mnt/data/launches/fill")
     assert (code, "it is full. Make room" in sentence) == (75, True), sentence
@@ -235,7 +240,7 @@ def test_a_read_only_volume_is_to_be_tried_later(store: Any, tmp_path: Path) -> 
         path.chmod(0o777)
     with started("--volume", f"{tmp_path}:/mnt/data:ro") as container:
         root = store("root", ROOT_KEY["rootSecretAccessKey"], server=address(container))
-        root.check()
+        root.check("launch-library/")
         code, sentence = said(root)
     assert (code, "500 Internal Server Error (InternalError). Check that it runs" in sentence) == (75, True), sentence
 

@@ -629,6 +629,8 @@ LAUNCHES = st.builds(
     status=st.none() | st.sampled_from(sorted(STATUSES)) | STRINGS,
     image_url=st.none() | STRINGS,
     details=ANY_DETAILS,
+    press_kit=st.none() | STRINGS,
+    press_kit_title=st.none() | STRINGS,
 )
 
 LINK = re.compile(r"\[((?:\\[^0-9A-Za-z\s]|[^][\\])*)\]\((https?://[^][()<>\s\\]+)\)")
@@ -651,8 +653,18 @@ def test_no_launch_makes_a_message_that_does_more_than_show(any_launch: Launch) 
     assert told["footer"]["text"].isprintable()  # Discord formats nothing in a footer
     for field in told["fields"]:
         value = field["value"]
-        if field["name"] in ("Pad", "Webcast") and (link := LINK.fullmatch(value)):
+        if field["name"] in ("Pad", "Webcast", "Press kit") and (link := LINK.fullmatch(value)):
             value = link[1]
         if field["name"] == "When":
             value = re.sub(r"^(About )?<t:-?\d+:F>(, known to the hour)?\n<t:-?\d+:R>$|^\d+( \((?=.*\)$))?", "", value)
         assert_harmless(value)
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [("Press kit: *Σ*", r"[Press kit\: \*Σ\*](https://example.org/kit)"), (None, "[Read](https://example.org/kit)")],
+)
+def test_an_announcement_ends_with_the_press_kit_that_is_there(title: str | None, shown: str) -> None:
+    body = announced(launch(press_kit="https://example.org/kit", press_kit_title=title))
+    assert body["embeds"][0]["fields"][-1] == {"name": "Press kit", "value": shown, "inline": False}
+    assert all(field["name"] != "Press kit" for field in announced(launch())["embeds"][0]["fields"])

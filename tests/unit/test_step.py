@@ -37,8 +37,9 @@ def own_server() -> Iterator[Postgres]:
 
 
 def services(httpserver: HTTPServer) -> dict[str, str]:
-    """Name a Launch Library and a Discord."""
+    """Name a Launch Library and a Discord, and who crawls."""
     return {
+        "CRAWL_CONTACT": "crawl@example.org",
         "LAUNCH_LIBRARY_URL": httpserver.url_for("/2.3.0/launches/upcoming/"),
         "DISCORD_WEBHOOK_URL": httpserver.url_for("/api/webhooks/1/token"),
     }
@@ -149,7 +150,7 @@ def test_it_waits_for_a_server_that_is_still_starting(own_server: Postgres, http
         own_server.start()
         output, _ = process.communicate(timeout=30)
     assert "Waiting for PostgreSQL, try 2" in waiting
-    assert process.returncode == (99 if name == "notify" else 0), output
+    assert process.returncode == (99 if name in ("notify", "crawl") else 0), output
 
 
 @each_step

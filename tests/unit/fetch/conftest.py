@@ -1,26 +1,20 @@
 """fetch_and_store_data against a real PostgreSQL and a real web server: what its tests share."""
 
-import contextlib
-import io
 import json
-import logging
-import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from fetch import __main__ as step
-from tests.conftest import Database, Result
+from tests.conftest import Database, Result, run_in_process
 from tests.unit import raw_server as raw
 
 UPCOMING = "/2.3.0/launches/upcoming/"
@@ -87,21 +81,8 @@ def sends(head: bytes, size: int, sent: list[int], chunk: bytes = b" " * MIB) ->
 
 
 def run_here(database: Database, **env: str) -> Result:
-    """Do what `Database.run` does in this process: faster by the start of a Python, and its limits can be shortened."""
-    env = database.env("fetch") | {"DATABASE_WAIT_SECONDS": "1"} | env
-    output, root, handler = io.StringIO(), logging.getLogger(), signal.getsignal(signal.SIGTERM)
-    with (
-        contextlib.redirect_stdout(output),
-        mock.patch.dict(os.environ, env, clear=True),
-        mock.patch.object(root, "handlers", []),
-        mock.patch.object(root, "level", root.level),
-        mock.patch.object(logging.getLogger("werkzeug"), "disabled", new=True),
-    ):
-        try:
-            code = step.main([])
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-    return Result(code, [line.partition(" ")[2] for line in output.getvalue().splitlines()])
+    """Do what `Database.run` does in this process."""
+    return run_in_process(lambda: step.main([]), database.env("fetch") | {"DATABASE_WAIT_SECONDS": "1"} | env)
 
 
 @pytest.fixture(scope="module")

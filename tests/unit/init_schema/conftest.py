@@ -13,7 +13,10 @@ from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
 from tests.conftest import Database
 
 NEW_YORK = "America/New_York"
-TABLES = {"alembic_version", "fetches", "launch_changes", "notifications", "rocket_launches"}
+TABLES = {
+    *("alembic_version", "crawled_hosts", "fetches", "launch_changes", "launch_links", "notifications"),
+    "rocket_launches",
+}
 PROMISED = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
 
 # What the original project may have stored: launch_id, name, net, image_url, details.

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from standins.postgres import FETCH, NOTIFY, OWNER, Postgres
+from standins.postgres import FETCH, NOTIFY, OWNER, ROLES, Postgres
 from tests.conftest import Database, run_step
 from tests.unit.init_schema.conftest import (
     TABLES,
@@ -45,6 +45,21 @@ RIGHTS = {
                 "posted_at",
                 "edited_at",
             )
+        ),
+        *(
+            f"SELECT ON launch_links.{column}"
+            for column in ("id", "launch_id", "url", "kind", "label", "status", "error", "title")
+        ),
+    },
+    ROLES["crawl"]: {
+        *(
+            f"SELECT ON rocket_launches.{column}"
+            for column in ("launch_id", "net", "withdrawn_at", "details", "object_key", "position")
+        ),
+        *(
+            f"{right} ON {table}"
+            for table in ("launch_links", "crawled_hosts")
+            for right in ("SELECT", "INSERT", "UPDATE")
         ),
     },
 }
@@ -147,7 +162,7 @@ def test_each_role_has_what_it_needs_and_no_more(shared_database: Database) -> N
     for role, expected in RIGHTS.items():
         assert rights(role) == expected | EVERYBODY
         assert rights(role, " WITH GRANT OPTION") == EVERYBODY  # nothing of theirs can be passed on
-    sequences = {f"{table}_id_seq" for table in TABLES - {"alembic_version"}}
+    sequences = {f"{table}_id_seq" for table in TABLES - {"alembic_version", "crawled_hosts"}}
     assert rights(OWNER) == EVERYBODY | {"CREATE ON schema public", "CREATE ON database"} | {
         *(f"{right} ON {table}" for right in table_rights for table in TABLES),
         *(f"{right} ON {sequence}" for right in ("USAGE", "SELECT", "UPDATE") for sequence in sequences),

@@ -59,7 +59,7 @@ def test_without_its_answer_a_launch_is_announced_all_the_same(
     result = run(database, discord.webhook_url, NOW=NOW, OBJECT_STORE=store.url)
     assert result.code == 0
     assert len(discord.messages) == 1
-    says_so = any(f"Messages are without what {PAGE} says" in line for line in result.lines)
+    says_so = any(f"What {PAGE} says is left out" in line for line in result.lines)
     assert says_so == (answer is None or isinstance(answer, bytes))
 
 
