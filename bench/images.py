@@ -41,4 +41,4 @@ def measures(_rounds: int) -> Iterator[Measure]:
         yield Measure(f"what the image of {task} adds", against, "≤ 25 MB", [size(image) - size(base)], unit=" MB")
     alone = sum(size(image) - size(base) for image in ours.values())
     added = together(base, *ours.values()) - together(base)
-    yield Measure("… all three on a node", f"each by itself: {alone:.0f} MB", "shared", [added], unit=" MB")
+    yield Measure("… all of them on a node", f"each by itself: {alone:.0f} MB", "shared", [added], unit=" MB")

@@ -86,6 +86,7 @@ def measures(rounds: int) -> Iterator[Measure]:
             init_schema=run("init_schema"),
             fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url, **KEY),
             notify=run("notify", **channel),
+            crawl=run("crawl", CRAWL_CONTACT="crawl@example.org", CRAWL_NETWORKS="127.0.0.0/8", OBJECT_STORE="none"),
         )
         detailed.page = detailed_page(100)
         one_detailed = run("fetch", LAUNCH_LIBRARY_URL=detailed.upcoming_url)()
@@ -105,7 +106,8 @@ def time_to_first_act(rounds: int) -> Iterator[Measure]:
         port = str(postgres.getsockname()[1])
 
         def first_act(name: str) -> Callable[[], float]:
-            env = {"PGHOST": "127.0.0.1", "PGPORT": port, "DISCORD_WEBHOOK_URL": WEBHOOK}
+            settings = {"DISCORD_WEBHOOK_URL": WEBHOOK, "CRAWL_CONTACT": "crawl@example.org"}
+            env = {"PGHOST": "127.0.0.1", "PGPORT": port} | settings
             return lambda: seconds_until_connected([sys.executable, "-m", name], env, "tasks", postgres)
 
         def bare() -> float:
