@@ -56,7 +56,7 @@ ADD = """
 
 # Of the links that launches have now, those that are due: new ones first, by the nearest launch.
 DUE = """
-    SELECT url, times_same, status, error, etag, last_modified, sha256, object_key
+    SELECT url, times_same, error, etag, last_modified, sha256
     FROM (
         SELECT DISTINCT ON (l.url) l.*, n.place
         FROM launch_links AS l
@@ -138,12 +138,10 @@ class Due(NamedTuple):
 
     url: str
     times_same: int = 0
-    status: int | None = None
     error: str | None = None
     etag: str | None = None
     last_modified: str | None = None
     sha256: str | None = None
-    object_key: str | None = None
 
 
 @dataclass(slots=True)
