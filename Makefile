@@ -11,8 +11,8 @@ help:  ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
 
 .PHONY: demo
-demo: .venv/installed  ## Run the pipeline on this machine; PAGES=… replays a folder or an archive of recorded pages
-	@PAGES='$(PAGES)' CHECK_CHANNELS='$(CHECK_CHANNELS)' $(BIN)/python -m demo
+demo: .venv/installed  ## Run the pipeline on this machine; SERVE=yes serves its site; PAGES=… replays recorded pages
+	@PAGES='$(PAGES)' SERVE='$(SERVE)' CHECK_CHANNELS='$(CHECK_CHANNELS)' $(BIN)/python -m demo
 
 .PHONY: replay
 replay: .venv/installed  ## Replay recorded pages, a run every ten minutes, and print what is told; PAGES=…
@@ -31,7 +31,7 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl images cluster' chooses
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl publish images cluster' chooses
 	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint

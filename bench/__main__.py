@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import cluster, crawl, images, objects, steps, store
+from bench import cluster, crawl, images, objects, publish, steps, store
 from bench.measure import ROOT, Measure, machine
 from deploy.programs import CACHE, Failed
 
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "steps": steps.measures,
     "objects": objects.measures,
     "crawl": crawl.measures,
+    "publish": publish.measures,
     "images": images.measures,
     "cluster": cluster.measures,
 }

@@ -4,8 +4,10 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,6 +20,7 @@ from standins.postgres import ROLES, Postgres
 MANY = 100_000
 WEBHOOK = "https://discord.com/api/webhooks/1310000000000000001/stand-in-token"  # nobody asks it
 
+ADDRESS = "https://launches.example.org"  # nor that
 KEY = {"LAUNCH_LIBRARY_TOKEN": "stand-in-key"}  # for more than 15 requests an hour
 
 # A process begins with the size of the one that starts it, and ours is large: a small one in between, therefore.
@@ -73,6 +76,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         Library(100) as page,
         Library(MANY) as many,
         LaunchLibrary() as detailed,
+        tempfile.TemporaryDirectory() as folder,
     ):
         channel = {"DISCORD_WEBHOOK_URL": discord.webhook_url, "ANNOUNCE_HOURS": "1"}  # few wait for Discord's limits
 
@@ -87,6 +91,7 @@ def measures(rounds: int) -> Iterator[Measure]:
             fetch=run("fetch", LAUNCH_LIBRARY_URL=page.upcoming_url, **KEY),
             notify=run("notify", **channel),
             crawl=run("crawl", CRAWL_CONTACT="crawl@example.org", CRAWL_NETWORKS="127.0.0.0/8", OBJECT_STORE="none"),
+            publish=run("publish", PUBLIC_URL=ADDRESS, OBJECT_STORE=Path(folder).as_uri()),
         )
         detailed.page = detailed_page(100)
         one_detailed = run("fetch", LAUNCH_LIBRARY_URL=detailed.upcoming_url)()
@@ -106,7 +111,8 @@ def time_to_first_act(rounds: int) -> Iterator[Measure]:
         port = str(postgres.getsockname()[1])
 
         def first_act(name: str) -> Callable[[], float]:
-            settings = {"DISCORD_WEBHOOK_URL": WEBHOOK, "CRAWL_CONTACT": "crawl@example.org"}
+            settings = {"DISCORD_WEBHOOK_URL": WEBHOOK, "CRAWL_CONTACT": "crawl@example.org", "PUBLIC_URL": ADDRESS}
+            settings |= {"OBJECT_STORE": "s3://nowhere", "AWS_REGION": "nowhere"} if name == "publish" else {}
             env = {"PGHOST": "127.0.0.1", "PGPORT": port} | settings
             return lambda: seconds_until_connected([sys.executable, "-m", name], env, "tasks", postgres)
 

@@ -31,6 +31,7 @@ if os.environ.get("CRAWL_CONTACT"):
             "says of itself.",
             egress="web",
             objects="crawl",
+            outlets=[Asset("launch_links")],
             # Nothing is due: shown as skipped.
             skip_on_exit_code=99,
         )

@@ -70,6 +70,7 @@ with DAG(
         setting("ANNOUNCE_HOURS"),
         setting("REMINDERS"),
         setting("SLIP_MINUTES"),
+        setting("PUBLIC_URL"),
         setting("HEARTBEAT_URL"),
         parameter("NOTIFY", "{{ params.notify | lower }}"),
         doc="Posts the next launch once, and edits the messages whose launch has changed.",

@@ -1,11 +1,14 @@
 """`make demo`: the DAG's steps as local processes on a real PostgreSQL, through the hours of one launch.
 
+The site that it publishes is left in the folder `site`, or in SITE; `SERVE=yes` serves it, too.
+
 `PAGES=…` replays a folder or an archive of recorded pages instead, one run of the DAG each. `CHECK_CHANNELS=yes` runs
 the DAG once, with notify_discord only saying what it would send to the channels in channels.toml.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,8 +24,9 @@ import requests
 
 from demo import message, pods, services
 from demo.recorded import TOLD, Message, NoPages, Page, recorded_pages, table
+from demo.serve import serving
 from deploy.postgres import LINKS
-from deploy.programs import Failed
+from deploy.programs import ROOT, Failed
 from deploy.settings import read_settings, steps_settings
 from standins.discord import Discord
 from standins.launch_library import LaunchLibrary
@@ -44,6 +48,7 @@ class Run(NamedTuple):
     at: timedelta
 
 
+SITE = Path(os.environ.get("SITE") or ROOT / "site")  # what is published
 LAUNCH = "Starlink Group 17-42"
 T0 = timedelta(hours=3, minutes=20, seconds=30)
 SLIPPED = T0 + timedelta(minutes=75)
@@ -65,12 +70,14 @@ class Stage:
     dag: Any  # airflow.sdk.DAG
     rebuild: Any  # the same
     crawl: Any  # the same
+    publish: Any  # the same
     kept_in: Path  # the object store
     namespace: pods.Namespace
     postgres: Postgres
     library: LaunchLibrary
     discord: Discord
     services: services.Services
+    site: str  # where it is served, if it is
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -108,6 +115,7 @@ def main() -> int:
 def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     """Start what the steps need, and load the DAG."""
     library, discord = stack.enter_context(LaunchLibrary()), stack.enter_context(Discord())
+    served = stack.enter_context(serving(SITE)) if os.environ.get("SERVE") else ""
     # The object store: never the one of .env, which is no place for invented launches.
     kept_in = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-objects-")))
     settings = read_settings()
@@ -117,7 +125,9 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
     postgres = stack.enter_context(Postgres())
     ready = time.monotonic()
     print(f"PostgreSQL has started ({ready - started:.1f} s).", flush=True)
-    dags = pods.load_dags(stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-airflow-")))
+    dags = pods.load_dags(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="rocket-launches-airflow-")), served or SITE.as_uri()
+    )
     print(f"Airflow has loaded {len(dags)} DAGs ({time.monotonic() - ready:.1f} s).", flush=True)
     settings |= {
         "LAUNCH_LIBRARY_URL": chosen.upcoming_url,
@@ -128,18 +138,24 @@ def set_up(stack: contextlib.ExitStack, *, replay: bool) -> Stage:
         "CRAWL_NETWORKS": "127.0.0.0/8",
         # The demo has one channel; a check sends nothing.
         "CHANNELS": settings["CHANNELS"] if os.environ.get("CHECK_CHANNELS") else "",
+        # No page of invented launches is linked.
+        "PUBLIC_URL": "",
         # Never the one of .env: a demo that runs must not hide that the deployment does not.
         "HEARTBEAT_URL": "",
     }
     namespace = pods.Namespace(
         secrets={
             "settings": steps_settings(settings),
-            **{f"objects-{user}": {"OBJECT_STORE": kept_in.as_uri()} for user in ("fetch", "notify", "crawl")},
+            **{
+                f"objects-{user}": {"OBJECT_STORE": kept_in.as_uri()}
+                for user in ("fetch", "notify", "crawl", "publish")
+            },
             **{f"database-{step.replace('_', '-')}": postgres.env(role) for step, role in ROLES.items()},
         },
     )
-    dag, rebuild = dags["download_rocket_launches"], dags["rebuild_rocket_launches"]
-    return Stage(dag, rebuild, dags["crawl_launch_pages"], kept_in, namespace, postgres, library, discord, chosen)
+    names = ("download_rocket_launches", "rebuild_rocket_launches", "crawl_launch_pages", "publish_launches")
+    dag, rebuild, crawl, publish = (dags[name] for name in names)
+    return Stage(dag, rebuild, crawl, publish, kept_in, namespace, postgres, library, discord, chosen, served)
 
 
 def show(stage: Stage) -> int:
@@ -168,7 +184,7 @@ def show(stage: Stage) -> int:
     heading("The channel" + (f", without {others} messages about other launches" if others else ""))
     for versions in about:
         print(message.show(versions))
-    return 0 if show_store(stage) and (real or show_links(stage)) else 1
+    return 0 if show_store(stage) and (real or show_links(stage)) and show_site(stage) else 1
 
 
 def show_store(stage: Stage) -> bool:
@@ -186,6 +202,21 @@ def show_links(stage: Stage) -> bool:
         return False
     heading("What is known of the launch's links")
     print(stage.postgres.psql(LINKS, OWNER), end="")
+    return True
+
+
+def show_site(stage: Stage) -> bool:
+    """Publish the site into its folder, and say where it is; serve it if that is wanted, until it is stopped."""
+    if not run(stage, "For everybody: pages, calendars and feeds", stage.publish):
+        return False
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.copytree(stage.kept_in / "public", SITE)
+    print(f"\n{len([path for path in SITE.rglob('*') if path.is_file()])} files: {(SITE / 'index.html').as_uri()}")
+    if stage.site:
+        print(f"Served at {stage.site} until you press Ctrl-C.", flush=True)
+        signal.pause()
+    else:
+        print("make demo SERVE=yes serves them on localhost, where the calendars have an address to subscribe to.")
     return True
 
 

@@ -50,12 +50,13 @@ class Step:
         return re.sub(r"^\S+Z [A-Z]+ ", "", self.last_line)
 
 
-def load_dags(airflow_home: str) -> dict[str, Any]:
+def load_dags(airflow_home: str, public_url: str) -> dict[str, Any]:
     """Return the DAGs as Airflow loads them, in the environment that a deployment gives to Airflow. Raises PodError."""
     os.environ.update(
         references(),
         TASK_NAMESPACE="rocket-launches",
         CRAWL_CONTACT="nobody@example.org",  # in the demo, the stand-in's own site is crawled
+        PUBLIC_URL=public_url,
         AIRFLOW_HOME=airflow_home,
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{airflow_home}/airflow.db",

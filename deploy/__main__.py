@@ -15,10 +15,17 @@ from typing import Any
 
 from deploy.airflow import check_store, logs, print_states, rebuild, running_tasks, trigger, trigger_and_wait
 from deploy.channels import check_channels
-from deploy.charts import RELEASES, chart, check_charts, install, values, wanted
+from deploy.charts import RELEASES, chart, check_charts, install, public_url, values, wanted
 from deploy.images import build, images, names, push, references
 from deploy.kind import load_images, make_cluster
-from deploy.manifests import apply_backup, apply_manifests, apply_pod_cleanup, deploy_monitoring, deploy_stand_ins
+from deploy.manifests import (
+    apply_backup,
+    apply_manifests,
+    apply_pod_cleanup,
+    apply_website,
+    deploy_monitoring,
+    deploy_stand_ins,
+)
 from deploy.objects import set_up_bucket, write_object_secrets
 from deploy.postgres import backup, links, psql, restore
 from deploy.programs import (
@@ -58,6 +65,8 @@ def up(_arguments: argparse.Namespace) -> None:
         ours = load_images()
     is_new, states = install_everything(ours)
     print(f"\nReady after {time.monotonic() - started:.0f} s: http://localhost:8080")
+    if address := public_url(settings()):
+        print(f"For everybody: {address}")
     say_how_to_go_on(is_new, states)
 
 
@@ -122,6 +131,7 @@ def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tu
             if name == "s3":
                 show_command("python3 -m deploy bucket")
                 set_up_bucket()
+                apply_website(chosen, node_port=CONTEXT == KIND)
             if name == "operator":
                 deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
     with phase("first run", AIRFLOW, TASKS):

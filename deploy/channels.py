@@ -9,7 +9,7 @@ from deploy.programs import AIRFLOW, CLUSTER, TASKS, Failed, kubectl
 
 POD = "check-channels"
 SECONDS = 180  # pulling the image, waiting for PostgreSQL, and the check itself
-SETTINGS = ("DISCORD_WEBHOOK_URL", "CHANNELS", "ANNOUNCE_HOURS", "REMINDERS", "SLIP_MINUTES")
+SETTINGS = ("DISCORD_WEBHOOK_URL", "CHANNELS", "ANNOUNCE_HOURS", "REMINDERS", "SLIP_MINUTES", "PUBLIC_URL")
 
 
 def check_channels(_arguments: argparse.Namespace) -> int:

@@ -29,6 +29,8 @@ from deploy.programs import (
 )
 from deploy.settings import REGISTRY_LOGIN, owner_and_database, roles, secret, settings
 
+LOCAL_SITE = "http://localhost:8081"  # where `make up` serves the site, by k8s/kind.yaml
+
 
 @dataclass(frozen=True)
 class Release:
@@ -78,7 +80,8 @@ RELEASES = {
         namespace=S3,
         phase="objects",
         ready=(("rollout", "status", "deployment/s3", "--timeout=5m"),),
-        images=("ghcr.io/versity/versitygw:v1.8.0",),
+        # The second serves the site from it: as in k8s/website.yaml.
+        images=("ghcr.io/versity/versitygw:v1.8.0", "caddy:2.11.9-alpine"),
         unless="OBJECT_STORE",
     ),
     "airflow": Release(
@@ -219,10 +222,19 @@ def airflow_values(images: dict[str, str], chosen: dict[str, str]) -> dict[str, 
     variables |= {"TASK_NAMESPACE": TASKS}
     # What the DAG files read: when to run, and whether there is a DAG.
     variables |= {name: chosen.get(name, "") for name in ("SCHEDULE", "CRAWL_CONTACT")}
+    variables["PUBLIC_URL"] = public_url(chosen)
     return {
         "images": {"airflow": {"repository": repository, "tag": tag}},
         "env": [{"name": name, "value": value} for name, value in variables.items()],
     }
+
+
+def public_url(chosen: dict[str, str]) -> str:
+    """Return the address of the site: that of our own server where .env names none; empty where there is no site."""
+    store = chosen.get("OBJECT_STORE")
+    if store == "none":
+        return ""
+    return chosen.get("PUBLIC_URL") or ("" if store else LOCAL_SITE)
 
 
 def values(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,6 @@ from deploy.programs import ROOT, Failed, check_programs, run
 # Images of others that are needed only with a setting.
 STAND_IN_IMAGE = "python:3.13-slim-trixie"  # the base of the steps' images, so it is at hand
 STATSD_EXPORTER = "quay.io/prometheus/statsd-exporter:v0.30.0"  # what Airflow's chart adds with MONITORING
-
 AIRFLOW_IMAGE = "airflow"  # Airflow with the DAG; every other name is that of a step
 
 
@@ -42,6 +41,7 @@ def dockerfile(name: str) -> str:
 def files(name: str) -> list[Path]:
     """Return the files that go into an image; no others change its tag. Raises Failed if a part is missing."""
     parts = [".dockerignore", "*.py", f"{name}/Dockerfile", f"{name}/requirements.txt", f"{name}/**/*.py"]
+    parts += [f"{name}/{folder}/*" for folder in ("templates", "static") if (ROOT / "tasks" / name / folder).is_dir()]
     if name == AIRFLOW_IMAGE:
         parts = [".dockerignore", "Dockerfile", "requirements.txt", ".airflowignore", "*.py"]
     found = []

@@ -2,7 +2,7 @@
 
 import json
 
-from deploy.programs import OPERATOR, ROOT, TASKS, kubectl
+from deploy.programs import OPERATOR, ROOT, TASKS, WEBSITE, kubectl
 from deploy.settings import egress_except
 
 SET_BY_DEPLOY = "rocket-launches/airflow:set-by-deploy"  # Airflow's image in k8s/pod-cleanup.yaml
@@ -50,6 +50,20 @@ def deploy_monitoring(*, wanted: bool) -> None:
     kubectl(*command, "-f", "k8s/monitoring.yaml", *which, show=True)
     if kubectl("get", "crd", "podmonitors.monitoring.coreos.com", "--ignore-not-found"):
         kubectl(*command, "-f", "k8s/pod-monitors.yaml", show=True)
+
+
+def apply_website(chosen: dict[str, str], *, node_port: bool) -> None:
+    """Serve the site from our own object store, on kind by the node port that k8s/kind.yaml leads to; or end that."""
+    if chosen.get("OBJECT_STORE"):
+        kubectl("delete", "--ignore-not-found", "-f", "k8s/website.yaml", show=True)
+        return
+    if "configmap/website configured" in kubectl("apply", "-f", "k8s/website.yaml", show=True):
+        # Its server reads it at its start.
+        kubectl("rollout", "restart", "deployment/website", "-n", WEBSITE, show=True)
+    if node_port:
+        patch = {"spec": {"type": "NodePort", "ports": [{"port": 8080, "nodePort": 30081}]}}
+        kubectl("patch", "service", "website", "-n", WEBSITE, "-p", json.dumps(patch), show=True)
+    kubectl("rollout", "status", "deployment/website", "-n", WEBSITE, "--timeout=5m", show=True)
 
 
 def deploy_stand_ins() -> None:

@@ -32,6 +32,11 @@ OUTSIDE = (
 USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "fetch": {"launch-library/": ("ListBucket", "GetObject", "PutObject")},
     "notify": {"launch-library/": ("GetObject",)},
+    "publish": {
+        "launch-library/": ("GetObject",),
+        "crawled/": ("GetObject",),
+        "public/": ("ListBucket", "GetObject", "PutObject", "DeleteObject"),
+    },
     "crawl": {"launch-library/": ("GetObject",), "crawled/": ("ListBucket", "GetObject", "PutObject")},
     "thin": dict.fromkeys(("launch-library/", "backups/"), ("ListBucket", "GetObject", "DeleteObject")),
     "backup": {"backups/": ("ListBucket", "GetObject", "PutObject")},
@@ -70,7 +75,7 @@ def namespace_of(user: str) -> str:
 
 
 def policy() -> dict[str, Any]:
-    """Return the bucket's policy: each user has what USERS says, and nobody has anything else."""
+    """Return the bucket's policy: each user has what USERS says, and everybody may read what is published."""
     bucket = f"arn:aws:s3:::{BUCKET}"
     statements: list[dict[str, Any]] = []
     for user, prefixes in USERS.items():
@@ -82,6 +87,8 @@ def policy() -> dict[str, Any]:
                 listing = {"Action": ["s3:ListBucket"], "Resource": [bucket]}
                 condition = {"Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}}}
                 statements.append(statement | listing | condition)
+    everybody = {"Effect": "Allow", "Principal": "*"}
+    statements.append(everybody | {"Action": ["s3:GetObject"], "Resource": [f"{bucket}/public/*"]})
     return {"Version": "2012-10-17", "Statement": statements}
 
 

@@ -21,7 +21,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rock
 CLUSTER = "rocket-launches"
 KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
 CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
-AIRFLOW, TASKS, OPERATOR, S3 = "airflow", "rocket-launches", "cnpg-system", "s3"  # namespaces
+# Namespaces.
+AIRFLOW, TASKS, OPERATOR, S3, WEBSITE = "airflow", "rocket-launches", "cnpg-system", "s3", "website"
 RUN_SECONDS = 1800  # no program takes this long, not even a build of the images on a slow line
 
 # The oldest version that will do, the arguments that print the version, and where to get the program.

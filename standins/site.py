@@ -1,7 +1,8 @@
-"""A small site that the stand-in's launches link to: a press kit and a patch of our own."""
+"""A small site that the stand-in's launches link to: a press kit, pictures and a patch of our own."""
 
 import struct
 import zlib
+from pathlib import Path
 
 from standins.server import Answer
 
@@ -37,7 +38,14 @@ def png(width: int, height: int, colour: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def picture(name: str) -> Answer:
+    """Answer with a picture that lies beside this file."""
+    return Answer(200, (Path(__file__).parent / name).read_bytes(), {"Content-Type": "image/jpeg"})
+
+
 SITE = {
+    "/site/falcon-9-at-dusk.jpg": picture("falcon-9-at-dusk.jpg"),
+    "/site/vega-c-in-its-gantry.jpg": picture("vega-c-in-its-gantry.jpg"),
     "/site/starlink-17-42": Answer(200, PRESS_KIT, {"ETag": '"1"'}),
     "/site/patch.png": Answer(200, png(480, 480, b"\x20\x30\x60"), {"Content-Type": "image/png"}),
 }

@@ -112,6 +112,23 @@ class Objects:
             with contextlib.suppress(obstore.exceptions.AlreadyExistsError):
                 self._store.put(key, body, mode="create", attributes=attributes, use_multipart=False)
 
+    def write(self, key: str, body: bytes, media: str, cache: str) -> str:
+        """Write an object in the place of the one that may be there, with the headers Content-Type and Cache-Control.
+
+        Return its ETag. A folder has neither header.
+        """
+        with self._explained("keep an object"):
+            attributes = None if self._folder else {"Content-Type": media, "Cache-Control": cache}
+            written = self._store.put(key, body, attributes=attributes, use_multipart=False)
+        return written["e_tag"] or ""
+
+    def etags(self, prefix: str) -> dict[str, str]:
+        """Return the ETags of the objects below a prefix that ends with a slash, by their keys."""
+        with self._explained("list its objects"):
+            return {
+                one["path"]: one["e_tag"] or "" for some in self._store.list(prefix, chunk_size=1000) for one in some
+            }
+
     def get(self, key: str) -> tuple[bytes, dict[str, str]]:
         """Return an object's bytes and its metadata. Raises Missing."""
         with self._explained("give an object"):
@@ -236,18 +253,26 @@ def pieces(body: bytes) -> Iterator[bytes]:
             yield chunk
 
 
-def places(body: bytes, positions: Collection[int | None]) -> dict[int | None, Any]:
-    """Return the launches that an answer has in these places of its results; None is the answer itself.
+def places(body: bytes, positions: Collection[int | None]) -> Iterator[tuple[int | None, Any]]:
+    """Yield the launches that an answer has in these places of its results; None is the answer itself.
 
     Raises ZstdError, EOFError, ValueError or RecursionError where it cannot be read.
     """
     if None in positions:
-        return {None: clean(json.loads(b"".join(pieces(body))))}
-    return {position: clean(one) for position, one in enumerate(Page(pieces(body))) if position in positions}
+        yield None, clean(json.loads(b"".join(pieces(body))))
+    else:
+        yield from ((at, clean(one)) for at, one in enumerate(Page(pieces(body))) if at in positions)
 
 
 def details(where: Iterable[tuple[str | None, int | None]]) -> dict[tuple[str | None, int | None], Any]:
-    """Return the details of launches by where they are, an object's key and a place; usually, one has those of all.
+    """Return the details of launches by where they are, as `each_of_details` yields them."""
+    return dict(each_of_details(where))
+
+
+def each_of_details(
+    where: Iterable[tuple[str | None, int | None]],
+) -> Iterator[tuple[tuple[str | None, int | None], Any]]:
+    """Yield where a launch's details are, an object's key and a place, and the details; usually, one has those of all.
 
     What is missing or damaged is left out, and the log says so. Raises Failure, if the store is away (75), or is not
     named or will not have us (78).
@@ -257,20 +282,19 @@ def details(where: Iterable[tuple[str | None, int | None]]) -> dict[tuple[str | 
         if key:
             wanted[key].append(position)
     if not wanted:
-        return {}
+        return
     if not (kept_in := from_environment()):
         raise Failure(
             BAD_CONFIGURATION,
             "The details of launches are in an object store, and OBJECT_STORE does not say which: set it, as "
             "fetch_and_store_data has it.",
         )
-    found: dict[tuple[str | None, int | None], Any] = {}
     for key, positions in wanted.items():
         try:
-            found |= {(key, position): one for position, one in places(kept_in.get(key)[0], positions).items()}
+            for position, one in places(kept_in.get(key)[0], positions):
+                yield (key, position), one
         except (Missing, ValueError, RecursionError, EOFError, ZstdError) as error:
             log.warning("What %s says is left out, as it cannot be read: %s", key, error)
-    return found
 
 
 if __name__ == "__main__":

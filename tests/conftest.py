@@ -5,6 +5,7 @@ import io
 import itertools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,18 @@ from standins.postgres import ROLES, Postgres
 
 ROOT = Path(__file__).parent.parent
 RECORDED_PAGES = os.environ.get("RECORDED_PAGES")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_OPTIONS = [
+    "--no-sandbox",  # this may run as root
+    "--disable-gpu",
+    # Nothing of its own over the network.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def pytest_configure() -> None:
@@ -138,6 +151,15 @@ class Database:
         """Return all that the steps have stored, to compare before and after."""
         names = ("rocket_launches", "launch_changes", "fetches", "notifications")
         return {name: self.query(f"SELECT * FROM {name} ORDER BY id") for name in names}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return found
 
 
 @pytest.fixture(scope="session")

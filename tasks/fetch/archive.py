@@ -108,7 +108,7 @@ def bring_details_back(connection: Connection, source: Objects) -> None:
     """Fill in the details in PostgreSQL, so that it can do without the store. Stopped, it goes on the next time."""
     launches = 0
     for key, places in store.places(connection):
-        found = objects.places(source.get(key)[0], list(places.values()))
+        found = dict(objects.places(source.get(key)[0], list(places.values())))
         store.fill(connection, {launch_id: found.get(position, {}) for launch_id, position in places.items()})
         launches += len(places)
     log.info("The details of %d launches are in PostgreSQL again; OBJECT_STORE=none leaves them there", launches)

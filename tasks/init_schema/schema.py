@@ -13,7 +13,10 @@ from alembic.script import ScriptDirectory
 import step
 from step import BAD_CONFIGURATION, TRY_LATER, Failure
 
-TABLES = "rocket_launches, launch_changes, fetches, notifications, launch_links, crawled_hosts, alembic_version"
+TABLES = (
+    "rocket_launches, launch_changes, fetches, notifications, launch_links, crawled_hosts, published_launches, "
+    "published_files, alembic_version"
+)
 
 # What the other roles need, and no more. A role that does not exist is passed over: on a database with one user, the
 # owner runs everything.
@@ -35,10 +38,17 @@ GRANTS = {
         "GRANT UPDATE (message_id, attempted_at, posted_at, edited_at) ON notifications TO launch_notify",
         # The press kits that are there.
         "GRANT SELECT (id, launch_id, url, kind, label, status, error, title) ON launch_links TO launch_notify",
+        # The pages that are there.
+        "GRANT SELECT (path, launch_id, unnamed_since) ON published_files TO launch_notify",
     ),
     "launch_crawl": (
         "GRANT SELECT (launch_id, net, withdrawn_at, details, object_key, position) ON rocket_launches TO launch_crawl",
         "GRANT SELECT, INSERT, UPDATE ON launch_links, crawled_hosts TO launch_crawl",
+    ),
+    "launch_publish": (
+        "GRANT SELECT ON rocket_launches, launch_changes, launch_links TO launch_publish",
+        "GRANT SELECT, INSERT, UPDATE ON published_launches TO launch_publish",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON published_files TO launch_publish",
     ),
     # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
     "cnpg_metrics_exporter": (

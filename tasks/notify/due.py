@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from notify.channels import Channel, Rules
-from notify.message import OUTCOMES, PRECISE, facets, is_placeholder
 from notify.store import Change, Launch, Told
+from wording import OUTCOMES, PRECISE, facets, is_placeholder
 
 TO_THE_DAY = ("day", "morning", "afternoon")
 PINGING = ("slipped", "reminder", "live", "outcome")
@@ -117,7 +117,7 @@ class Sight(NamedTuple):
 def due(sight: Sight) -> Iterator[Due]:
     """Yield the messages that are due, those that ping first."""
     failed = sight.launch.status in ("Failure", "Partial Failure")
-    if sight.channel.takes(facets(sight.launch), failed=failed):
+    if sight.channel.takes(facets(sight.launch.name, sight.launch.details), failed=failed):
         for rule in (slipped, reminder, live, outcome, announced):
             if (message := rule(sight)) and message.kind in sight.channel.kinds:
                 yield message
@@ -189,5 +189,7 @@ def outcome(sight: Sight) -> Due | None:
     posted = [row for row in sight.told if row.posted_at]
     if any(row.kind == "outcome" for row in posted):
         return None
-    only_the_end = "announced" not in sight.channel.kinds or not sight.channel.takes(facets(launch), failed=False)
+    only_the_end = "announced" not in sight.channel.kinds or not sight.channel.takes(
+        facets(launch.name, launch.details), failed=False
+    )
     return Due("outcome", launch, sight.attempt) if posted or only_the_end else None

@@ -10,6 +10,7 @@ from notify.channels import Channel, Rules
 from notify.details import filled
 from notify.due import DAY, PINGING, Due, Sight, announced, due, parse, slips
 from notify.store import Change, Launch, Store, Told
+from wording import facets
 
 BOARD = 10  # launches on it
 
@@ -60,7 +61,7 @@ def plan(store: Store, rules: Rules, channels: Sequence[Channel], now: datetime)
     found = {one.launch_id: slips(one, changes[one.launch_id], rules.slip) for one in launches}
 
     for channel in channels:
-        taken = [launch for launch in launches if channel.takes(message.facets(launch), failed=False)]
+        taken = [launch for launch in launches if channel.takes(facets(launch.name, launch.details), failed=False)]
         coming = [launch for launch in taken if launch.is_coming]
         nearest = next((launch for launch in coming if launch.status != "Hold"), None)
         items: list[Post | Edit] = []

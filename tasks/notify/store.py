@@ -45,7 +45,7 @@ LAUNCHES = """
         FROM placed
     )
     SELECT launch_id, name, net, net_precision, status, image_url, details, withdrawn_at IS NOT NULL, is_coming,
-           object_key, position, kit.url, kit.title
+           object_key, position, kit.url, kit.title, site.path
     FROM numbered AS r
     LEFT JOIN LATERAL (
         SELECT url, title FROM launch_links AS l
@@ -54,6 +54,9 @@ LAUNCHES = """
         ORDER BY id
         LIMIT 1
     ) AS kit ON true
+    LEFT JOIN LATERAL (
+        SELECT path FROM published_files AS f WHERE f.launch_id = r.launch_id AND unnamed_since IS NULL LIMIT 1
+    ) AS site ON true
     WHERE (is_coming AND number <= 10)
         OR net BETWEEN %(now)s - interval '2 days' AND %(now)s + %(reach)s
         OR EXISTS (
@@ -116,7 +119,7 @@ class Launch(NamedTuple):
     """A launch; `is_coming` says that the newest page has it and that its time is not up.
 
     Its details are in the answer `object_key` of the object store, or, where that is None, in the database. Its press
-    kit is one that was there when it was crawled.
+    kit is one that was there when it was crawled. Its page is one that is published.
     """
 
     launch_id: str
@@ -132,6 +135,7 @@ class Launch(NamedTuple):
     position: int | None = None
     press_kit: str | None = None
     press_kit_title: str | None = None
+    page: str | None = None
 
 
 class Change(NamedTuple):

@@ -44,7 +44,7 @@ DAG_PODS = """
 import json, sys
 from kubernetes.client import ApiClient
 from demo.pods import load_dags
-for task in [task for dag in load_dags(sys.argv[1]).values() for task in dag.tasks]:
+for task in [task for dag in load_dags(sys.argv[1], "http://localhost:8081").values() for task in dag.tasks]:
     pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj({}, dry_run=True))
     pod["metadata"]["name"] = task.task_id.replace("_", "-")
     print("---", json.dumps(pod), sep="\\n")
@@ -101,7 +101,7 @@ def text(name: str) -> str:
     name, space, how = name.partition(" ")
     more, manifests = ADDED[space + how]
     if name == "k8s":
-        files = ["k8s/operator.yaml", "k8s/s3.yaml", "k8s/pod-cleanup.yaml", *manifests]
+        files = ["k8s/operator.yaml", "k8s/s3.yaml", "k8s/website.yaml", "k8s/pod-cleanup.yaml", *manifests]
         kubectl = shutil.which("kubectl", path=PATH)
         if not kubectl:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]

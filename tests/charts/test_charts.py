@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from deploy import charts, manifests, objects, settings
-from deploy.charts import RELEASES, Release, locked_charts
+from deploy.charts import LOCAL_SITE, RELEASES, Release, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
-from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, S3, TASKS, Failed
+from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, S3, TASKS, WEBSITE, Failed
+from publish.site import POLICY
 from tests.charts.manifests import (
     CHARTS,
     EVERYTHING,
@@ -286,6 +287,9 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
         "airflow-dag-processor/dag-processor-log-groomer": GROOMER,
         "airflow-scheduler/scheduler-log-groomer": GROOMER,
     },
+    ("k8s", "it has no capabilities"): {
+        "website/caddy": "the image's program has one in its file, and the kernel starts it with that or not at all",
+    },
 }
 
 
@@ -312,8 +316,8 @@ def test_every_container_was_seen() -> None:
         "airflow": 11,
         "airflow with monitoring": 12,
         "s3": 1,
-        "k8s": 1,
-        "k8s in production": 4,  # one backup of the two
+        "k8s": 2,
+        "k8s in production": 5,  # one backup of the two
         "dag": len(steps()) + 5,
     }
 
@@ -498,7 +502,8 @@ def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
         (namespace, name)
         for pods in (*RELEASES, "dag", "k8s in production")
         for namespace, _, name, _ in asked_for(pods)
-        if name not in ("airflow-config", "cnpg-controller-manager-config", "cnpg-webhook-cert")  # the charts' own
+        # The charts' own, and that of a manifest.
+        if name not in ("airflow-config", "cnpg-controller-manager-config", "cnpg-webhook-cert", "website")
     }
 
 
@@ -549,7 +554,7 @@ def test_pod_security() -> None:
         }
         for name, namespace in of_kind("k8s", "Namespace").items()
     }
-    namespaces = {TASKS, *(release.namespace for release in RELEASES.values())}
+    namespaces = {TASKS, WEBSITE, *(release.namespace for release in RELEASES.values())}
     assert labels == {namespace: {"enforce": "restricted"} for namespace in namespaces}
 
 
@@ -775,7 +780,7 @@ def test_the_object_store_is_for_those_that_have_a_login() -> None:
 def test_the_browser_finds_the_ui() -> None:
     """From kind's port on this machine to the node's, the service's, the pod's; and the network policy lets it in."""
     (node,) = read("k8s/kind.yaml")["nodes"]
-    (mapping,) = node["extraPortMappings"]
+    mapping, of_the_site = node["extraPortMappings"]
     assert (mapping["hostPort"], mapping["listenAddress"]) == (8080, "127.0.0.1")
     service = of_kind("airflow", "Service")["airflow-api-server"]["spec"]
     assert service["type"] == "NodePort"
@@ -787,6 +792,19 @@ def test_the_browser_finds_the_ui() -> None:
     allowed = policies(AIRFLOW)["ui"]
     assert allowed["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert ports(allowed, "ingress") == {port["port"]}
+    assert (of_the_site["hostPort"], of_the_site["listenAddress"]) == (8081, "127.0.0.1")
+    assert str(of_the_site["containerPort"]) in (ROOT / "deploy" / "manifests.py").read_text(encoding="utf-8")
+    assert f"http://localhost:{of_the_site['hostPort']}" == LOCAL_SITE
+    service = of_kind("k8s", "Service")["website"]["spec"]
+    (container,) = of_kind("k8s", "Deployment")["website"]["spec"]["template"]["spec"]["containers"]
+    assert [port["port"] for port in service["ports"]] == [container["ports"][0]["containerPort"]]
+    assert ports(policies(WEBSITE)["website"], "ingress") == {8080}
+
+
+def test_the_site_has_the_same_policy_in_its_pages_and_from_the_server() -> None:
+    caddyfile = of_kind("k8s", "ConfigMap")["website"]["data"]["Caddyfile"]
+    [policy] = re.findall(r'Content-Security-Policy "(.*)"', caddyfile)
+    assert policy.replace("frame-ancestors 'none'; ", "") == POLICY
 
 
 def test_the_tasks_find_postgresql() -> None:

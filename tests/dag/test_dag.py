@@ -69,7 +69,7 @@ STEPS = {
         database="database-notify",
         settings={
             *("DISCORD_WEBHOOK_URL", "CHANNELS", "ANNOUNCE_HOURS", "REMINDERS", "SLIP_MINUTES"),
-            "HEARTBEAT_URL",
+            *("PUBLIC_URL", "HEARTBEAT_URL"),
         },
         egress="web",
         objects="notify",

@@ -235,8 +235,9 @@ def test_the_demo_uses_channels_toml_only_to_check_it(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LAUNCH_LIBRARY_URL", "http://localhost/")  # so that no real service is asked
     monkeypatch.setenv("CHANNELS", "the file's text")
     monkeypatch.setenv("CHECK_CHANNELS", check)
-    dags = dict.fromkeys(("download_rocket_launches", "rebuild_rocket_launches", "crawl_launch_pages"))
-    monkeypatch.setattr(pods, "load_dags", lambda _: dags)
+    names = ("download_rocket_launches", "rebuild_rocket_launches", "crawl_launch_pages", "publish_launches")
+    dags = dict.fromkeys(names)
+    monkeypatch.setattr(pods, "load_dags", lambda *_: dags)
     with contextlib.ExitStack() as stack:
         stage = demo_program.set_up(stack, replay=False)
         assert stage.namespace.secrets["settings"]["CHANNELS"] == used
@@ -399,7 +400,7 @@ def demo(program: str = "demo", **settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", program],
         cwd=ROOT,
-        env=os.environ | always | settings,
+        env=os.environ | always | settings | {"SITE": tempfile.mkdtemp(prefix="rocket-launches-test-site-")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -409,7 +410,7 @@ def demo(program: str = "demo", **settings: str) -> "subprocess.Popen[str]":
 
 
 def output_of(process: "subprocess.Popen[str]") -> list[str]:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=150)  # it crawls politely
     assert "Traceback" not in output
     return output.splitlines()
 

@@ -30,6 +30,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         monkeypatch.setenv(variable, image)
     monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
     monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
+    monkeypatch.setenv("PUBLIC_URL", "https://launches.example.org")
     found = []
     for path in sorted((ROOT / "dags").glob("*.py")):
         bag = BundleDagBag(path, bundle_path=path.parent)
@@ -151,6 +152,16 @@ def test_what_is_not_configured_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> N
         BundleDagBag(path, bundle_path=path.parent).dags["download_rocket_launches"].get_task("fetch_and_store_data")
     )
     assert list(crawl.timetable.asset_condition.objects) == fetch.outlets
+
+    path = ROOT / "dags" / "publish_launches.py"
+    monkeypatch.setenv("PUBLIC_URL", "")
+    bag = BundleDagBag(path, bundle_path=path.parent)
+    assert (bag.dags, bag.import_errors) == ({}, {})
+    monkeypatch.setenv("PUBLIC_URL", "https://launches.example.org")
+    publish = BundleDagBag(path, bundle_path=path.parent).dags["publish_launches"]
+    # It follows the crawl, too, whose pictures it shows.
+    followed = [*fetch.outlets, *crawl.get_task("crawl_launch_pages").outlets]
+    assert list(publish.timetable.asset_condition.objects) == followed
 
 
 # When a failed step is tried again

@@ -80,7 +80,8 @@ def stand_in(name: str, path: str = "/control", orders: dict[str, Any] | None = 
     # By its length (JSON is ASCII here), so that nothing waits for kubectl exec to pass on the end of the input.
     program = (
         f"import sys, urllib.request as u; body = sys.stdin.buffer.read({len(stdin)});"
-        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None,"
+        # As the steps call it: its launches link to pages of its own.
+        f"print(u.urlopen(u.Request('http://localhost:8000{path}', body or None, {{'Host': '{name}.stand-ins'}},"
         " method='PUT' if body else 'GET'), timeout=30).read().decode())"
     )
     return json.loads(

@@ -13,7 +13,6 @@ from deploy.charts import check_charts
 from deploy.programs import CACHE, CONTEXT, Failed
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +28,6 @@ def programs() -> None:
         pytest.skip(str(failure))
     shutil.rmtree(ARTIFACTS, ignore_errors=True)
     ARTIFACTS.mkdir(parents=True)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's path."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    return found
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,7 @@ import pytest
 from deploy.charts import RELEASES
 from deploy.images import STAND_IN_IMAGE
 from deploy.manifests import deploy_stand_ins
-from deploy.programs import AIRFLOW, CLUSTER, Failed, kubectl, run
+from deploy.programs import AIRFLOW, CLUSTER, WEBSITE, Failed, kubectl, run
 from tests.e2e.cluster import documented, make, messages, secrets, served, show, stored
 
 COMMANDS = documented("## With Helm yourself")
@@ -42,6 +42,7 @@ def test_from_nothing_to_a_green_run() -> None:
                 run("kind", "load", "docker-image", image, "--name", CLUSTER, check=False)
         if command.endswith("deploy secrets"):
             assert output == ""
+    kubectl("rollout", "status", "deployment/website", "-n", WEBSITE, "--timeout=2m")
     assert stored() == served()
     assert len(messages()) == 2
 

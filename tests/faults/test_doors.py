@@ -12,7 +12,7 @@ import pytest
 
 from deploy.airflow import DAG, KEEP, REBUILD, Api, Refused
 from deploy.images import STAND_IN_IMAGE
-from deploy.programs import AIRFLOW, CLUSTER, OPERATOR, S3, TASKS, Failed, kubectl, run
+from deploy.programs import AIRFLOW, CLUSTER, OPERATOR, S3, TASKS, WEBSITE, Failed, kubectl, run
 from deploy.settings import secret
 from tests.e2e.cluster import STEPS, make, pods, runs, stand_in, until
 from tests.faults.test_cluster import FETCH, NOTIFY, bare_pod, end_of
@@ -274,6 +274,7 @@ def test_whom_postgresql_lets_in(step: str, options: str, refusal: str) -> None:
 NO_SECRETS = (
     *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "LAUNCH_LIBRARY_URL"),
     *("OBJECT_STORE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "CRAWL_CONTACT", "CRAWL_NETWORKS"),
+    "PUBLIC_URL",
 )
 
 
@@ -297,7 +298,7 @@ def needles() -> dict[str, str]:
 def places() -> Iterator[tuple[str, str]]:
     """Yield everything that somebody may read who may not read Secrets."""
     yield "objects", kubectl("get", "all,configmaps,events,cronjobs,clusters.postgresql.cnpg.io", "-A", "-o", "yaml")
-    for namespace in (AIRFLOW, TASKS, OPERATOR, S3, "stand-ins"):
+    for namespace in (AIRFLOW, TASKS, OPERATOR, S3, WEBSITE, "stand-ins"):
         for pod in kubectl("get", "pods", "-n", namespace, "-o", "name").split():
             yield pod, kubectl("logs", pod, "-n", namespace, "--all-containers", "--tail=-1", check=False)
     for item in json.loads(kubectl("get", "secrets", "-A", "-l", "owner=helm", "-o", "json"))["items"]:
@@ -330,6 +331,7 @@ def test_no_secret_is_seen() -> None:
         "objects-fetch/AWS_SECRET_ACCESS_KEY",
         "objects-notify/AWS_SECRET_ACCESS_KEY",
         "objects-crawl/AWS_SECRET_ACCESS_KEY",
+        "objects-publish/AWS_SECRET_ACCESS_KEY",
         "objects-thin/AWS_SECRET_ACCESS_KEY",
         "objects-backup/AWS_SECRET_ACCESS_KEY",
         "s3-root/rootSecretAccessKey",
@@ -367,6 +369,7 @@ def test_airflow_lets_nobody_in() -> None:
             KEEP,
             REBUILD,
             "crawl_launch_pages",
+            "publish_launches",
         }
         with pytest.raises(Refused) as refused:
             call("GET", "/api/v2/config")

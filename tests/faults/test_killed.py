@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from standins.server import Answer
 from tests.conftest import ROOT, Database, run_step
 from tests.faults.world import SlowDiscord, World, first_line, iso, kind_of, stored_in
 from tests.unit.crawl.conftest import Site
+from tests.unit.publish.conftest import ADDRESS, Launches
+from tests.unit.publish.conftest import Site as Published
 
 TIMES = 100
 START = datetime(2031, 1, 1, tzinfo=UTC)
@@ -68,6 +71,7 @@ class Killer:
         self._command = [sys.executable, *(("-c", code) if code else ("-m", step))]
         self._undisturbed: deque[float] = deque(maxlen=5)
         self.hits: Counter[str] = Counter()
+        self.kills = 0
 
     def backends(self) -> int:
         """Count the step's connections, as PostgreSQL knows them."""
@@ -110,13 +114,16 @@ class Killer:
 
     def kill(self, env: dict[str, str], *arguments: str) -> None:
         """Run it and kill it at a random moment."""
+        self.kills += 1
         seconds = self._rng.uniform(0, 1.1 * median(self._undisturbed))
         self.run(env, *arguments, kill_after=seconds)
 
     def report(self, *expected: str) -> None:
         """Say what was hit. What was not hit was not tested, so that is a failure."""
         counts = ", ".join(f"{count} {what}" for what, count in sorted(self.hits.items()))
-        print(f"{self.step}, killed {TIMES} times within {median(self._undisturbed):.2f} s of {self.since}: {counts}")
+        print(
+            f"{self.step}, killed {self.kills} times within {median(self._undisturbed):.2f} s of {self.since}: {counts}"
+        )
         assert all(self.hits[what] for what in expected), self.hits
 
 
@@ -529,3 +536,42 @@ def test_a_crawl_keeps_an_object_with_its_row_and_asks_for_nothing_twice_a_day(
     finally:
         site.server.stop()
     killer.report("none", "some", "all", "asked for, without a row")
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["a later version", "the first version"])
+def test_a_reader_never_sees_a_page_that_names_what_is_not_there(
+    database: Database, rng: random.Random, cursor: Cursor, tmp_path: Path, *, is_first: bool
+) -> None:
+    killer, launches = Killer(database, "publish", "its connection", rng, cursor), Launches(database)
+    store, site = Objects(f"file://{tmp_path}/store"), Published(tmp_path / "store" / "public")
+    slipping = launches.add()
+
+    def version(number: int) -> dict[str, str]:
+        """Make a version that differs in all that there is; return the environment of its run."""
+        now = START + timedelta(hours=number)
+        if is_first:
+            shutil.rmtree(site.folder, ignore_errors=True)
+            database.query("TRUNCATE published_launches, published_files")
+        launches.change(slipping, now, net=now + timedelta(days=2))
+        provider = {"launch_service_provider": {"name": f"Provider {number}"}}
+        new = launches.add(f"Version {number}", now + timedelta(days=1), last_seen_at=now, details=provider)
+        launches.picture(new, store, f"picture {number}".encode())
+        database.query("UPDATE rocket_launches SET last_seen_at = %s", now)
+        return {"NOW": iso(now), "OBJECT_STORE": store.url, "PUBLIC_URL": ADDRESS}
+
+    for number in range(3):
+        killer.measure(version(number))
+        site.assert_whole()
+    for number in range(3, 3 + TIMES // 2):
+        env = version(number)
+        killer.kill(env)
+        site.assert_whole()
+        index = site.folder / "index.html"
+        is_there = index.exists() and f"Version {number}" in index.read_text(encoding="utf-8")
+        begun = any(f"Version {number}" in path.read_text(encoding="utf-8") for path in site.folder.rglob("*.html"))
+        killer.hits["all" if is_there else "some" if begun else "none"] += 1
+        if number % 5 == 0:
+            killer.run(env)
+            site.assert_whole()
+            assert f"Version {number}" in site.text()
+    killer.report("none", "some", "all")

@@ -341,7 +341,7 @@ def test_they_run_confined(images: dict[str, str], empty_database: "Database") -
         code, last_line = step("fetch", LAUNCH_LIBRARY_URL=f"{library.upcoming_url}?mode=detailed")
         crawled = step("crawl", CRAWL_CONTACT="crawl@example.org", CRAWL_NETWORKS="127.0.0.0/8")
     assert code == 0, last_line
-    assert (crawled[0], "Crawled 2 new" in crawled[1]) == (0, True), crawled[1]
+    assert (crawled[0], "Crawled 4 new" in crawled[1]) == (0, True), crawled[1]
     launches = len(library.launches())
     assert f"Stored {launches} launches: {launches} added" in last_line
     assert empty_database.query("SELECT count(*) FROM rocket_launches") == [(launches,)]
@@ -358,6 +358,7 @@ def test_they_run_confined(images: dict[str, str], empty_database: "Database") -
 def test_sigterm_ends_them(images: dict[str, str], task: str) -> None:
     """A container's first process gets no signal that it does not ask for, and then waits for SIGKILL."""
     env = NOWHERE | {"DISCORD_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token", "CRAWL_CONTACT": "a@b"}
+    env |= {"PUBLIC_URL": "https://launches.example.org", "OBJECT_STORE": "s3://bucket", "AWS_REGION": "nowhere"}
     with subprocess.Popen(docker_run(images[task], **env), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert "Waiting for PostgreSQL" in process.stdout.readline()

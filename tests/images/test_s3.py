@@ -18,10 +18,10 @@ from deploy.programs import Failed
 from objects import Missing, Objects
 from step import Failure
 
-[IMAGE] = RELEASES["s3"].images
+IMAGE, _ = RELEASES["s3"].images
 ROOT_KEY = {"rootAccessKeyId": "root", "rootSecretAccessKey": secrets.token_urlsafe()}
 ANSWER, BACKUP = "launch-library/2.3.0/2031/01/01/20310101T000000Z-0123456789ab.json.zst", "backups/a.dump"
-CRAWLED = "crawled/01/0123456789abcdef"
+CRAWLED, PUBLIC = "crawled/01/0123456789abcdef", "public/index.html"
 # Beside what USERS says, which the test does not read.
 MAY = {
     ("fetch", "put", ANSWER),
@@ -32,6 +32,12 @@ MAY = {
     ("crawl", "put", CRAWLED),
     ("crawl", "get", CRAWLED),
     ("crawl", "list", "crawled/"),
+    ("publish", "get", ANSWER),
+    ("publish", "get", CRAWLED),
+    ("publish", "put", PUBLIC),
+    ("publish", "list", "public/"),
+    ("publish", "delete", PUBLIC),
+    *((user, "get", PUBLIC) for user in objects.USERS),  # as everybody may
     ("thin", "get", ANSWER),
     ("thin", "get", BACKUP),
     ("thin", "list", "launch-library/"),
@@ -139,7 +145,7 @@ def store(server: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 def full(server: str, store: Any) -> None:  # noqa: ANN401  # the same
     """Put what each prefix has, as root, who may."""
     root = store("root", ROOT_KEY["rootSecretAccessKey"])
-    for key in (ANSWER, BACKUP, CRAWLED):
+    for key in (ANSWER, BACKUP, CRAWLED, PUBLIC):
         root.put(key, b"hello", {"status": "200"})
     assert server
 
@@ -166,7 +172,10 @@ def outcome(one: Objects, what: str, where: str) -> str:
 @pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("user", list(objects.USERS))
 def test_each_user_can_do_what_it_is_for_and_nothing_else(store: Any, user: str) -> None:  # noqa: ANN401  # the same
-    objects_and_prefixes = (ANSWER, BACKUP, CRAWLED, "elsewhere"), ("launch-library/", "backups/", "crawled/", "")
+    objects_and_prefixes = (
+        (ANSWER, BACKUP, CRAWLED, PUBLIC, "elsewhere"),
+        ("launch-library/", "backups/", "crawled/", "public/", ""),
+    )
     tried = [(what, key) for what in ("put", "get") for key in objects_and_prefixes[0]]
     tried += [("list", prefix) for prefix in objects_and_prefixes[1]]
     tried += [("delete", key) for key in objects_and_prefixes[0]]  # last, as the others need what is there

@@ -11,9 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notify import message
-from notify.message import PRECISE, STATUSES, announced, span
+from notify.message import COLORS, announced
 from notify.store import Launch
 from standins.discord import find_problems
+from wording import PRECISE, STATUSES, span
 
 NET = datetime(2026, 11, 24, 7, 8, 9, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 12, 31, tzinfo=UTC)
@@ -190,8 +191,8 @@ def test_no_date(precision: str | None) -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_status_has_words_of_its_own(status: str) -> None:
-    assert fields(status=status)["Status"] == STATUSES[status][0]
-    assert embed(status=status)["color"] == STATUSES[status][1]
+    assert fields(status=status)["Status"] == STATUSES[status]
+    assert embed(status=status)["color"] == COLORS[status]
 
 
 @pytest.mark.parametrize(("status", "words"), [(None, "Unknown"), ("Scrubbed", "Scrubbed"), ("*New*", r"\*New\*")])
@@ -631,6 +632,7 @@ LAUNCHES = st.builds(
     details=ANY_DETAILS,
     press_kit=st.none() | STRINGS,
     press_kit_title=st.none() | STRINGS,
+    page=st.none() | STRINGS,
 )
 
 LINK = re.compile(r"\[((?:\\[^0-9A-Za-z\s]|[^][\\])*)\]\((https?://[^][()<>\s\\]+)\)")
@@ -668,3 +670,16 @@ def test_an_announcement_ends_with_the_press_kit_that_is_there(title: str | None
     body = announced(launch(press_kit="https://example.org/kit", press_kit_title=title))
     assert body["embeds"][0]["fields"][-1] == {"name": "Press kit", "value": shown, "inline": False}
     assert all(field["name"] != "Press kit" for field in announced(launch())["embeds"][0]["fields"])
+
+
+@pytest.mark.parametrize(
+    ("page", "linked"),
+    [
+        ("https://launches.example.org/launch/1.html", "https://launches.example.org/launch/1.html"),
+        (None, None),
+        ("launch/1.html", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_an_announcements_title_links_to_the_launchs_page(page: str | None, linked: str | None) -> None:
+    assert announced(launch(page=page))["embeds"][0].get("url") == linked

@@ -3,9 +3,11 @@
 import contextlib
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -37,8 +39,10 @@ def own_server() -> Iterator[Postgres]:
 
 
 def services(httpserver: HTTPServer) -> dict[str, str]:
-    """Name a Launch Library and a Discord, and who crawls."""
+    """Name a Launch Library, a Discord, who crawls, and where the site is."""
     return {
+        "OBJECT_STORE": (Path(tempfile.gettempdir()) / "rocket-launches-test-step").as_uri(),
+        "PUBLIC_URL": "https://launches.example.org",
         "CRAWL_CONTACT": "crawl@example.org",
         "LAUNCH_LIBRARY_URL": httpserver.url_for("/2.3.0/launches/upcoming/"),
         "DISCORD_WEBHOOK_URL": httpserver.url_for("/api/webhooks/1/token"),

@@ -7,6 +7,7 @@ from fetch import launch
 from notify import message
 from notify.store import LAUNCHES, Launch
 from tests.conftest import Database
+from wording import STATUSES
 
 
 def words(database: Database, column: str) -> set[str]:
@@ -28,7 +29,7 @@ def test_fetch_writes_the_databases_words(database: Database) -> None:
 
 
 def test_a_message_has_a_text_for_each_of_the_databases_words(database: Database) -> None:
-    assert message.STATUSES.keys() == words(database, "status")
+    assert message.COLORS.keys() == STATUSES.keys() == words(database, "status")
     net = datetime(2026, 11, 24, 12, tzinfo=UTC)
     for precision in words(database, "net_precision"):
         one = Launch("1", "Kestrel", net, precision, "Go", None, {})

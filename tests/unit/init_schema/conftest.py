@@ -15,7 +15,7 @@ from tests.conftest import Database
 NEW_YORK = "America/New_York"
 TABLES = {
     *("alembic_version", "crawled_hosts", "fetches", "launch_changes", "launch_links", "notifications"),
-    "rocket_launches",
+    *("published_files", "published_launches", "rocket_launches"),
 }
 PROMISED = "SELECT id, launch_id, name, net, image_url FROM rocket_launches;"
 

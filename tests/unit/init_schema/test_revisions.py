@@ -12,16 +12,16 @@ from tests.unit.init_schema.conftest import PROMISED, TABLES, create_original, d
 
 def test_from_nothing_it_makes_every_table(empty_database: Database) -> None:
     result = empty_database.run("init_schema")
-    assert (result.code, result.lines) == (0, ["INFO The schema is at revision 0007; it was at base"])
+    assert (result.code, result.lines) == (0, ["INFO The schema is at revision 0008; it was at base"])
     assert tables(empty_database) == TABLES
-    assert revision(empty_database) == ["0007"]
+    assert revision(empty_database) == ["0008"]
     assert empty_database.query(PROMISED) == []
 
 
 def test_run_again_it_changes_nothing(database: Database) -> None:
     before = dump(database)
     result = database.run("init_schema")
-    assert (result.code, result.last) == (0, "INFO The schema is at revision 0007, as before")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision 0008, as before")
     assert dump(database) == before
 
 
@@ -35,7 +35,7 @@ def test_several_at_once_all_succeed(
         results = list(pool.map(empty_database.run, processes * ["init_schema"]))
     assert [result.code for result in results] == processes * [0]
     assert sorted(result.last.partition(", as")[0].partition("; it")[0] for result in results) == (
-        processes * ["INFO The schema is at revision 0007"]
+        processes * ["INFO The schema is at revision 0008"]
     )
     assert sum("it was at base" in result.last for result in results) == 1
     assert dump(empty_database, "--schema-only") == dump(shared_database, "--schema-only")
@@ -104,7 +104,7 @@ def test_the_messages_so_far_are_announcements_and_stay_on_the_way_down_and_up(e
 
 def test_base_removes_every_table(database: Database) -> None:
     result = database.run("init_schema", "--to", "base")
-    assert (result.code, result.last) == (0, "INFO The schema is at revision base; it was at 0007")
+    assert (result.code, result.last) == (0, "INFO The schema is at revision base; it was at 0008")
     assert tables(database) == {"alembic_version"}
     assert revision(database) == []
 
@@ -145,11 +145,11 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
         assert dump(database) == before
 
 
-@pytest.mark.parametrize("target", ["0008", "", "+1", "%s\x1b[2J\nforged"])
+@pytest.mark.parametrize("target", ["0009", "", "+1", "%s\x1b[2J\nforged"])
 def test_an_unknown_revision_is_refused(shared_database: Database, target: str) -> None:
     before = dump(shared_database)
     result = shared_database.run("init_schema", f"--to={target}")
     assert (result.code, len(result.lines)) == (78, 1)
-    assert "base, 0001, 0002, 0003, 0004, 0005, 0006, 0007" in result.last
+    assert "base, 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008" in result.last
     assert "\x1b" not in result.last
     assert dump(shared_database) == before

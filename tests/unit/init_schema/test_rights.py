@@ -50,6 +50,16 @@ RIGHTS = {
             f"SELECT ON launch_links.{column}"
             for column in ("id", "launch_id", "url", "kind", "label", "status", "error", "title")
         ),
+        *(f"SELECT ON published_files.{column}" for column in ("path", "launch_id", "unnamed_since")),
+    },
+    ROLES["publish"]: {
+        *(f"SELECT ON {table}" for table in ("rocket_launches", "launch_changes", "launch_links")),
+        *(
+            f"{right} ON {table}"
+            for table in ("published_launches", "published_files")
+            for right in ("SELECT", "INSERT", "UPDATE")
+        ),
+        "DELETE ON published_files",
     },
     ROLES["crawl"]: {
         *(
@@ -162,7 +172,9 @@ def test_each_role_has_what_it_needs_and_no_more(shared_database: Database) -> N
     for role, expected in RIGHTS.items():
         assert rights(role) == expected | EVERYBODY
         assert rights(role, " WITH GRANT OPTION") == EVERYBODY  # nothing of theirs can be passed on
-    sequences = {f"{table}_id_seq" for table in TABLES - {"alembic_version", "crawled_hosts"}}
+    # Their keys are words.
+    named = {"alembic_version", "crawled_hosts", "published_launches", "published_files"}
+    sequences = {f"{table}_id_seq" for table in TABLES - named}
     assert rights(OWNER) == EVERYBODY | {"CREATE ON schema public", "CREATE ON database"} | {
         *(f"{right} ON {table}" for right in table_rights for table in TABLES),
         *(f"{right} ON {sequence}" for right in ("USAGE", "SELECT", "UPDATE") for sequence in sequences),

@@ -85,3 +85,30 @@ def test_a_store_that_is_not_named_is_asked_for(database: Database, discord: Wat
     result = run(database, discord.webhook_url, NOW=NOW)
     assert result.code == 78
     assert "OBJECT_STORE does not say which: set it" in result.last
+
+
+@pytest.mark.parametrize(
+    ("address", "unnamed_since", "linked"),
+    [
+        ("https://launches.example.org/", None, "https://launches.example.org/launch/a.html"),
+        ("https://launches.example.org", NOW, None),  # it will be deleted
+        ("", None, None),
+    ],
+)
+def test_a_message_links_the_page_that_is_published(
+    database: Database, discord: Watched, address: str, unnamed_since: str | None, linked: str | None
+) -> None:
+    database.query("TRUNCATE published_files")
+    add(database, "a", SOON)
+    database.query(
+        "INSERT INTO published_files (path, launch_id, sha256, etag, written_at, unnamed_since)"
+        " VALUES ('launch/a.html', 'a', '', '', now(), %s)",
+        unnamed_since,
+    )
+    assert run(database, discord.webhook_url, PUBLIC_URL=address).code == 0
+    [message] = discord.messages
+    assert message.body["embeds"][0].get("url") == linked
+    # One that is published after its launch was announced is linked by the next run.
+    if linked is None and not unnamed_since:
+        assert run(database, discord.webhook_url, PUBLIC_URL="https://launches.example.org").code == 0
+        assert message.body["embeds"][0]["url"] == "https://launches.example.org/launch/a.html"
