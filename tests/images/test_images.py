@@ -67,7 +67,8 @@ def references(checkout: Path, **env: str) -> dict[str, str]:
 def sources(task: str) -> set[str]:
     """Return the files of a task's package, and those that all share."""
     tasks = ROOT / "tasks"
-    return {str(path.relative_to(tasks)) for path in [*tasks.glob("*.py"), *(tasks / task).rglob("*.py")]}
+    others = [path for folder in ("templates", "static") for path in (tasks / task / folder).glob("*")]
+    return {str(path.relative_to(tasks)) for path in [*tasks.glob("*.py"), *(tasks / task).rglob("*.py"), *others]}
 
 
 def locked(task: str) -> set[tuple[str, str]]:
