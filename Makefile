@@ -23,7 +23,7 @@ test: .venv/installed  ## Run the tests; what cannot run here says why; RECORDED
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 .PHONY: e2e
-e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it with a real browser
+e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it in a real browser; WITH=stream: with Kafka, too
 	$(BIN)/python -m pytest -x -s tests/e2e $(ARGS)
 
 .PHONY: faults
@@ -31,7 +31,7 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl publish images cluster' chooses
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl publish stream images cluster' chooses
 	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint
@@ -40,7 +40,7 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
-	  $(OFFLINE)/node/kindnetd $(OFFLINE)/s3/entrypoint $(OFFLINE)/node/kubernetes/update
+	  $(OFFLINE)/node/kindnetd $(OFFLINE)/s3/entrypoint $(OFFLINE)/kafka/run $(OFFLINE)/node/kubernetes/update
 	$(BIN)/hadolint tasks/*/Dockerfile dags/Dockerfile $(OFFLINE)/*/*Dockerfile
 
 .PHONY: format
@@ -84,6 +84,10 @@ links:  ## Show what is known of the pictures and pages that the nearest launch 
 .PHONY: check-channels
 check-channels:  ## Say what each channel would be sent now, by what is deployed, and send nothing
 	@$(PYTHON) -m deploy check-channels
+
+.PHONY: changes
+changes:  ## Print the newest changes from Kafka; FOLLOW=yes: each that comes
+	@FOLLOW='$(FOLLOW)' $(PYTHON) -m deploy changes
 
 .PHONY: rebuild
 rebuild:  ## Make the launches' tables again from the object store; SINCE=…, DRY_RUN=yes: say what would differ

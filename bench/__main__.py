@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import cluster, crawl, images, objects, publish, steps, store
+from bench import cluster, crawl, images, objects, publish, steps, store, stream
 from bench.measure import ROOT, Measure, machine
 from deploy.programs import CACHE, Failed
 
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "objects": objects.measures,
     "crawl": crawl.measures,
     "publish": publish.measures,
+    "stream": stream.measures,
     "images": images.measures,
     "cluster": cluster.measures,
 }

@@ -104,13 +104,14 @@ def parameter(name: str, template: str) -> k8s.V1EnvVar:
     return k8s.V1EnvVar(name=name, value=template)
 
 
-def step(
+def step(  # noqa: PLR0913  # what a DAG can say of a step
     folder: str,
     task_id: str,
     *environment: k8s.V1EnvVar,
     doc: str,
     egress: str | None = None,
     objects: str | None = None,
+    login: str | None = None,
     **arguments: Any,  # noqa: ANN401  # the operator's
 ) -> WatchingPodOperator:
     """Return the task that runs a step's image, as the step's own role on the database.
@@ -118,11 +119,13 @@ def step(
     `egress` is the label by which network policies let a pod out: `web` is port 443 of public addresses. A pod without
     it reaches PostgreSQL alone. `objects` is who the step is to the object store: `fetch` has the login in the Secret
     `objects-fetch`, and the label `objects: fetch`, which lets the pod out to the store. Without the Secret there is no
-    store.
+    store. `login` is a Secret with the login of another server, as the step's own variables name it.
     """
     secrets = [k8s.V1SecretEnvSource(name=f"database-{folder.replace('_', '-')}")]
     if objects:
         secrets.append(k8s.V1SecretEnvSource(name=f"objects-{objects}", optional=True))
+    if login:
+        secrets.append(k8s.V1SecretEnvSource(name=login))
     labels = {"egress": egress, "objects": objects}
     return WatchingPodOperator(
         task_id=task_id,

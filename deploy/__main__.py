@@ -17,9 +17,11 @@ from deploy.airflow import check_store, logs, print_states, rebuild, running_tas
 from deploy.channels import check_channels
 from deploy.charts import RELEASES, chart, check_charts, install, public_url, values, wanted
 from deploy.images import build, images, names, push, references
+from deploy.kafka import BOOTSTRAP_SERVERS, changes, set_up_kafka, write_kafka_secrets
 from deploy.kind import load_images, make_cluster
 from deploy.manifests import (
     apply_backup,
+    apply_kafka_policy,
     apply_manifests,
     apply_pod_cleanup,
     apply_website,
@@ -44,7 +46,7 @@ from deploy.programs import (
     say,
     show_command,
 )
-from deploy.settings import check_settings, secret, settings, use_registry_login, write_secrets
+from deploy.settings import check_settings, has, secret, settings, use_registry_login, write_secrets
 from deploy.status import status
 
 
@@ -118,6 +120,7 @@ def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tu
         shared = [*shared, "helm/monitoring.yaml"]
     with phase("secrets"):
         apply_manifests(chosen)
+        apply_kafka_policy(chosen)
         apply_pod_cleanup(images["IMAGE_AIRFLOW"])
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
@@ -132,6 +135,9 @@ def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tu
                 show_command("python3 -m deploy bucket")
                 set_up_bucket()
                 apply_website(chosen, node_port=CONTEXT == KIND)
+            if name == "kafka":
+                show_command("python3 -m deploy kafka")
+                set_up_kafka(chosen)
             if name == "operator":
                 deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
     with phase("first run", AIRFLOW, TASKS):
@@ -144,6 +150,7 @@ def write_all_secrets(chosen: dict[str, str]) -> bool:
     """Write every Secret; return whether the admin's password is new."""
     is_new = write_secrets(chosen)
     write_object_secrets(chosen)
+    write_kafka_secrets(chosen)
     use_registry_login()
     return is_new
 
@@ -163,6 +170,13 @@ def bucket(_arguments: argparse.Namespace) -> None:
         set_up_bucket()
 
 
+def kafka(_arguments: argparse.Namespace) -> None:
+    """Make the users of the Kafka in the cluster, for helm by hand."""
+    check_programs("kubectl")
+    with lock():
+        set_up_kafka(settings())
+
+
 def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each
     """Print the login and the next commands; which cluster they are for. Raises Failed if the run has failed."""
     admin = secret(AIRFLOW, "airflow-admin")
@@ -172,6 +186,9 @@ def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> N
         f"Log in as {admin['username']} with {password}\n"
         f"Next: make trigger{which}, make logs{which} TASK=fetch_and_store_data, make rows{which}"
     )
+    if has(settings(), "stream"):
+        login = f"kubectl --context {CONTEXT} get secret kafka-reader -n {TASKS} -o jsonpath={{.data.KAFKA_PASSWORD}}"
+        print(f"Kafka: {BOOTSTRAP_SERVERS} in the cluster, as reader with what this prints: {login} | base64 -d")
     if states[""] != "success":
         raise Failed(f"The first run failed: make logs{which} TASK=… says why, make trigger{which} tries again.")
 
@@ -185,6 +202,8 @@ def add_arguments(command: Callable[..., Any], subparser: argparse.ArgumentParse
     if command is rebuild:
         subparser.add_argument("--since", default=os.environ.get("SINCE") or "")
         subparser.add_argument("--dry-run", action="store_true", default=bool(os.environ.get("DRY_RUN")))
+    if command is changes:
+        subparser.add_argument("--follow", action="store_true", default=bool(os.environ.get("FOLLOW")))
     if command is restore:
         subparser.add_argument("file", type=Path)
     if command is images:
@@ -202,8 +221,8 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(prog="python3 -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    daily = (trigger, logs, psql, links, check_channels, rebuild, check_store, backup, restore, status)
-    for command in (up, deploy, *daily, down, secrets, bucket, images, chart, values):
+    daily = (trigger, logs, psql, links, changes, check_channels, rebuild, check_store, backup, restore, status)
+    for command in (up, deploy, *daily, down, secrets, bucket, kafka, images, chart, values):
         subparser = commands.add_parser(command.__name__.replace("_", "-"), help=command.__doc__)
         subparser.set_defaults(run=command)
         add_arguments(command, subparser)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from deploy.images import references
+from deploy.kafka import bootstrap_servers
 from deploy.programs import (
     AIRFLOW,
     CACHE,
     CONTEXT,
+    KAFKA,
     OPERATOR,
     ROOT,
     S3,
@@ -27,7 +29,7 @@ from deploy.programs import (
     run,
     say,
 )
-from deploy.settings import REGISTRY_LOGIN, owner_and_database, roles, secret, settings
+from deploy.settings import REGISTRY_LOGIN, has, owner_and_database, roles, secret, settings
 
 LOCAL_SITE = "http://localhost:8081"  # where `make up` serves the site, by k8s/kind.yaml
 
@@ -36,8 +38,8 @@ LOCAL_SITE = "http://localhost:8081"  # where `make up` serves the site, by k8s/
 class Release:
     """A chart that is installed with helm/NAME.yaml, after k8s/NAME.yaml is applied, if there is one.
 
-    A release with a `setting` is installed only if that is set, one with `unless` only if that is not. `ready` are the
-    kubectl commands that wait for it.
+    A release with a `part` is installed only where WITH names that, one with `unless` only if that is not set. `ready`
+    are the kubectl commands that wait for it.
     If the cluster has the custom resource `crd` from another release, there can be no second: that one is used.
     """
 
@@ -49,7 +51,7 @@ class Release:
     images: tuple[str, ...] = ()  # of its pods, besides ours
     shared_values: tuple[str, ...] = ()  # the files for several charts that have something for it
     crd: str = ""
-    setting: str = ""
+    part: str = ""
     unless: str = ""
 
 
@@ -84,6 +86,14 @@ RELEASES = {
         images=("ghcr.io/versity/versitygw:v1.8.0", "caddy:2.11.9-alpine"),
         unless="OBJECT_STORE",
     ),
+    "kafka": Release(
+        chart="kafka",
+        namespace=KAFKA,
+        phase="stream",
+        ready=(("rollout", "status", "statefulset/kafka", "--timeout=5m"),),
+        images=("apache/kafka:4.3.1",),  # as in helm/kafka.yaml
+        part="stream",
+    ),
     "airflow": Release(
         chart="airflow",
         namespace=AIRFLOW,
@@ -105,7 +115,7 @@ def wanted(chosen: dict[str, str]) -> dict[str, Release]:
     return {
         name: release
         for name, release in RELEASES.items()
-        if (not release.setting or chosen.get(release.setting)) and not chosen.get(release.unless)
+        if (not release.part or has(chosen, release.part)) and not chosen.get(release.unless)
     }
 
 
@@ -223,6 +233,7 @@ def airflow_values(images: dict[str, str], chosen: dict[str, str]) -> dict[str, 
     # What the DAG files read: when to run, and whether there is a DAG.
     variables |= {name: chosen.get(name, "") for name in ("SCHEDULE", "CRAWL_CONTACT")}
     variables["PUBLIC_URL"] = public_url(chosen)
+    variables["KAFKA_BOOTSTRAP_SERVERS"] = bootstrap_servers(chosen)
     return {
         "images": {"airflow": {"repository": repository, "tag": tag}},
         "env": [{"name": name, "value": value} for name, value in variables.items()],

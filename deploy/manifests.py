@@ -2,8 +2,8 @@
 
 import json
 
-from deploy.programs import OPERATOR, ROOT, TASKS, WEBSITE, kubectl
-from deploy.settings import egress_except
+from deploy.programs import CLUSTER, OPERATOR, ROOT, TASKS, WEBSITE, kubectl
+from deploy.settings import egress_except, kafka_ports
 
 SET_BY_DEPLOY = "rocket-launches/airflow:set-by-deploy"  # Airflow's image in k8s/pod-cleanup.yaml
 FETCH_SET_BY_DEPLOY = "rocket-launches/fetch:set-by-deploy"  # and that of fetch in k8s/backup-to-store.yaml
@@ -21,6 +21,24 @@ def apply_manifests(chosen: dict[str, str]) -> None:
         web = json.loads(kubectl("get", "networkpolicy", "web", "-n", TASKS, "-o", "json"))
         patch = {"spec": {"egress": [rule | {"to": blocks} for rule in web["spec"]["egress"]]}}
         kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=merge", "-p", json.dumps(patch), show=True)
+
+
+def apply_kafka_policy(chosen: dict[str, str]) -> None:
+    """Let the step out to a Kafka of your own, by its ports, since its brokers have addresses of their own; or not."""
+    if not (ports := kafka_ports(chosen)):
+        kubectl("delete", "networkpolicy", "kafka-of-your-own", "-n", TASKS, "--ignore-not-found", show=True)
+        return
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "kafka-of-your-own", "namespace": TASKS, "labels": {"app.kubernetes.io/part-of": CLUSTER}},
+        "spec": {
+            "podSelector": {"matchLabels": {"egress": "kafka"}},
+            "policyTypes": ["Egress"],
+            "egress": [{"ports": [{"port": port} for port in ports]}],
+        },
+    }
+    kubectl("apply", "-f", "-", stdin=json.dumps(policy), show=f"echo '{json.dumps(policy)}'")
 
 
 def apply_pod_cleanup(image: str) -> None:

@@ -30,8 +30,18 @@ OF_THE_DEPLOYMENT = frozenset(
         "GOOGLE_SERVICE_ACCOUNT_KEY",
         "AZURE_STORAGE_ACCOUNT_NAME",
         "AZURE_STORAGE_ACCOUNT_KEY",
+        # And of these in the one that deploy/kafka.py writes.
+        "WITH",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SECURITY_PROTOCOL",
+        "KAFKA_SASL_MECHANISM",
+        "KAFKA_USERNAME",
+        "KAFKA_PASSWORD",
+        "KAFKA_CA",
     }
 )
+
+PARTS = ("stream",)  # what WITH can name
 
 # What `make up STAND_INS=yes` uses instead of the real services.
 STAND_INS = {
@@ -84,6 +94,30 @@ def check_settings() -> None:
     if settings().get("POSTGRES_USER") in ("postgres", *roles().values()):
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
     egress_except(settings())
+    kafka_ports(settings())
+    if unknown := set(settings().get("WITH", "").split()) - {*PARTS}:
+        raise Failed(f"WITH names {', '.join(sorted(unknown))}, and there is only: {', '.join(PARTS)}.")
+    if has(settings(), "stream") and settings().get("KAFKA_BOOTSTRAP_SERVERS"):
+        raise Failed("WITH=stream brings a Kafka and KAFKA_BOOTSTRAP_SERVERS names one of yours: set one of them.")
+
+
+def has(chosen: dict[str, str], part: str) -> bool:
+    """Tell whether WITH names a part that is there only if somebody wants it."""
+    return part in chosen.get("WITH", "").split()
+
+
+def kafka_ports(chosen: dict[str, str]) -> list[int]:
+    """Return the ports in KAFKA_BOOTSTRAP_SERVERS. Raises Failed where a word has none."""
+    found = set()
+    for server in filter(None, chosen.get("KAFKA_BOOTSTRAP_SERVERS", "").replace(" ", "").split(",")):
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise Failed(
+                "KAFKA_BOOTSTRAP_SERVERS in .env takes hosts with their ports, such as kafka.example.org:9092, with "
+                f"commas between, and {server} is none."
+            )
+        found.add(int(port))
+    return sorted(found)
 
 
 def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

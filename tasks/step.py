@@ -39,8 +39,12 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         """Write what is not printable as Python would escape it."""
-        line = super().formatMessage(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return printable(super().formatMessage(record))
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that a terminal only prints."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:

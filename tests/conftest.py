@@ -18,6 +18,7 @@ from unittest import mock
 
 import pytest
 
+from standins.kafka import PROGRAMS, Kafka
 from standins.postgres import ROLES, Postgres
 
 ROOT = Path(__file__).parent.parent
@@ -167,6 +168,15 @@ def postgres() -> Iterator[Postgres]:
     """A server for the whole run."""
     with Postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A broker for the whole run."""
+    if missing := [program for program in PROGRAMS if not shutil.which(program)]:
+        pytest.skip(f"Kafka needs Java, and no {missing[0]} is here: apt-get install default-jre-headless maven")
+    with Kafka() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

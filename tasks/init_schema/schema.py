@@ -50,6 +50,7 @@ GRANTS = {
         "GRANT SELECT, INSERT, UPDATE ON published_launches TO launch_publish",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON published_files TO launch_publish",
     ),
+    "launch_stream": ("GRANT SELECT ON rocket_launches, launch_changes TO launch_stream",),
     # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
     "cnpg_metrics_exporter": (
         "GRANT SELECT ON rocket_launches, launch_changes, fetches, notifications TO cnpg_metrics_exporter",

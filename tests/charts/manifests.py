@@ -30,7 +30,8 @@ VALUES: dict[str, Document] = {
     "operator": {},
     "postgres": postgres_values("rocket", "launches"),
     "s3": {},
-    "airflow": airflow_values(IMAGES, {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org"}),
+    "kafka": {},
+    "airflow": airflow_values(IMAGES, {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream"}),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
 ADDED = {
@@ -101,7 +102,14 @@ def text(name: str) -> str:
     name, space, how = name.partition(" ")
     more, manifests = ADDED[space + how]
     if name == "k8s":
-        files = ["k8s/operator.yaml", "k8s/s3.yaml", "k8s/website.yaml", "k8s/pod-cleanup.yaml", *manifests]
+        files = [
+            "k8s/operator.yaml",
+            "k8s/s3.yaml",
+            "k8s/website.yaml",
+            "k8s/kafka.yaml",
+            "k8s/pod-cleanup.yaml",
+            *manifests,
+        ]
         kubectl = shutil.which("kubectl", path=PATH)
         if not kubectl:
             files += [f"k8s/{file}" for file in read("k8s/kustomization.yaml")["resources"]]
@@ -111,7 +119,7 @@ def text(name: str) -> str:
         return ours.replace("rocket-launches/fetch:set-by-deploy", IMAGES["IMAGE_FETCH"])
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
-            return run(sys.executable, "-c", DAG_PODS, home)
+            return run("env", "KAFKA_BOOTSTRAP_SERVERS=kafka.example.org:9092", sys.executable, "-c", DAG_PODS, home)
     # A release gets the shared files that it names.
     files = [path for path in more[1::2] if path in RELEASES[name].shared_values]
     return template(name, *(word for path in files for word in ("--values", path)), "--values", "-")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deploy import charts, manifests, objects, settings
+from deploy import charts, kafka, manifests, objects, settings
 from deploy.charts import LOCAL_SITE, RELEASES, Release, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
-from deploy.programs import AIRFLOW, CACHE, CONTEXT, OPERATOR, ROOT, S3, TASKS, WEBSITE, Failed
+from deploy.programs import AIRFLOW, CACHE, CONTEXT, KAFKA, OPERATOR, ROOT, S3, TASKS, WEBSITE, Failed
 from publish.site import POLICY
 from tests.charts.manifests import (
     CHARTS,
@@ -99,7 +99,8 @@ def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
 def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before there is a cluster, .env alone says it."""
     monkeypatch.setattr(charts, "run", lambda *_, **__: "another-context\n")
-    monkeypatch.setattr(charts, "settings", lambda: {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org"})
+    chosen = {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream"}
+    monkeypatch.setattr(charts, "settings", lambda: chosen)
     assert charts.values_of(release, IMAGES) == VALUES[release]
 
 
@@ -134,7 +135,7 @@ def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> No
     (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
     files = (*RELEASES[release].shared_values[:1], "-", str(tmp_path / "local.yaml"))
     rendered = template(release, *(f"--values={file}" for file in files))
-    assert ("disk: fast" in rendered) is (release in ("operator", "s3", "airflow"))
+    assert ("disk: fast" in rendered) is (release in ("operator", "s3", "kafka", "airflow"))
     assert ("storageClass: fast" in rendered) is (release == "postgres")
     assert ("airflow.example.org" in rendered) is (release == "airflow")
 
@@ -316,6 +317,7 @@ def test_every_container_was_seen() -> None:
         "airflow": 11,
         "airflow with monitoring": 12,
         "s3": 1,
+        "kafka": 1,
         "k8s": 2,
         "k8s in production": 5,  # one backup of the two
         "dag": len(steps()) + 5,
@@ -325,7 +327,8 @@ def test_every_container_was_seen() -> None:
 @everywhere
 def test_no_secret_comes_from_a_manifest(name: str) -> None:
     """A chart's own would be new with every upgrade; and what is in a ConfigMap is for everybody."""
-    assert of_kind(name, "Secret") == {}
+    # The certificate of Kafka's chart, which looks for the one that is there, and takes that.
+    assert of_kind(name, "Secret").keys() == ({"kafka-tls"} if name.startswith("kafka") else set())
     for config_map in of_kind(name, "ConfigMap").values():
         for value in config_map.get("data", {}).values():
             assert not re.search(r"(?im)^\s*\w*(password|passwd|secret|token|webhook\w*url)\w*\s*[:=]\s*\S", value)
@@ -334,7 +337,9 @@ def test_no_secret_comes_from_a_manifest(name: str) -> None:
 
 def test_the_images_are_those_that_the_deployment_brings() -> None:
     """What `make up` loads into the node is what the pods ask for, and what k8s/offline makes."""
-    asked = {container["image"] for name in EVERYTHING for _, _, container, _ in containers(name)}
+    asked = {
+        container["image"].removeprefix("docker.io/") for name in EVERYTHING for _, _, container, _ in containers(name)
+    }
     asked |= {cluster["spec"]["imageName"] for cluster in of_kind("postgres", "Cluster").values()}
     brought = {image for release in RELEASES.values() for image in release.images}
     assert asked == {IMAGES["IMAGE_AIRFLOW"], IMAGES["IMAGE_FETCH"], STATSD_EXPORTER} | brought
@@ -391,9 +396,13 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
 
     monkeypatch.setattr(settings, "kubectl", kubectl)
     monkeypatch.setattr(objects, "kubectl", kubectl)
-    chosen = dict.fromkeys((release.setting for release in RELEASES.values()), "yes")
+    monkeypatch.setattr(kafka, "kubectl", kubectl)
+    # What its chart has made.
+    monkeypatch.setattr(kafka, "secret", lambda _, name: {"ca.crt": "-----"} if name == "kafka-tls" else {})
+    chosen = {"WITH": " ".join(release.part for release in RELEASES.values())}
     settings.write_secrets(chosen)
     objects.write_object_secrets(chosen)
+    kafka.write_kafka_secrets(chosen)
     return found
 
 
@@ -486,6 +495,7 @@ def test_what_a_pod_asks_for_is_there(written: list[Document], name: str) -> Non
     there |= {(*key[:3], "") for key in there}
     # The operator makes it when it starts.
     there.add((OPERATOR, "Secret", "cnpg-webhook-cert", ""))
+    there.add((KAFKA, "Secret", "kafka-tls", ""))  # its chart does
     assert asked_for(name) - there == set()
     assert name == "operator" or asked_for(name)
 
@@ -498,12 +508,14 @@ def test_the_admins_password_may_begin_with_a_dash() -> None:
 
 def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     there = {(document["metadata"]["namespace"], document["metadata"]["name"]) for document in written}
-    assert there == {
+    for_people = (TASKS, "kafka-reader")
+    assert there - {for_people} == {
         (namespace, name)
         for pods in (*RELEASES, "dag", "k8s in production")
         for namespace, _, name, _ in asked_for(pods)
         # The charts' own, and that of a manifest.
         if name not in ("airflow-config", "cnpg-controller-manager-config", "cnpg-webhook-cert", "website")
+        and name not in ("kafka-tls", "kafka-config", "kafka-log4j")
     }
 
 

@@ -10,7 +10,7 @@ import yaml
 from airflow.dag_processing.dagbag import BundleDagBag
 from kubernetes.client import ApiClient
 
-from deploy.channels import pod as check_pod
+from deploy.channels import check_pod
 from deploy.images import references, steps
 from deploy.objects import USERS
 from deploy.status import RETRIES
@@ -31,6 +31,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
     monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
     monkeypatch.setenv("PUBLIC_URL", "https://launches.example.org")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
     found = []
     for path in sorted((ROOT / "dags").glob("*.py")):
         bag = BundleDagBag(path, bundle_path=path.parent)
@@ -72,7 +73,7 @@ def test_each_step_comes_to_the_database_as_itself(pods: list[dict[str, Any]]) -
     secrets = {
         source["secretRef"]["name"] for pod in pods for source in pod["spec"]["containers"][0].get("envFrom") or []
     }
-    secrets = {name for name in secrets if not name.startswith("objects-")}
+    secrets = {name for name in secrets if not name.startswith(("objects-", "kafka-"))}
     assert secrets == {f"database-{step.replace('_', '-')}" for step in steps()}
 
 
@@ -105,9 +106,19 @@ def test_each_user_of_the_object_store_is_a_pods_and_each_pods_is_one(pods: list
     for pod in pods:
         user = pod["metadata"]["labels"].get("objects")
         logins = [source["secretRef"]["name"] for source in pod["spec"]["containers"][0]["envFrom"][1:]]
-        assert logins == ([f"objects-{user}"] if user else [])
+        assert [name for name in logins if name.startswith("objects-")] == ([f"objects-{user}"] if user else [])
     users = {pod["metadata"]["labels"]["objects"] for pod in pods if "objects" in pod["metadata"]["labels"]}
     assert users == USERS.keys() - {"backup"}  # which is no step
+
+
+def test_who_reaches_kafka_has_its_login_and_nobody_else(pods: list[dict[str, Any]]) -> None:
+    logins = {
+        pod["metadata"]["labels"].get("egress"): source["secretRef"]
+        for pod in pods
+        for source in pod["spec"]["containers"][0]["envFrom"]
+        if source["secretRef"]["name"].startswith("kafka-")
+    }
+    assert logins == {"kafka": {"name": "kafka-stream"}}
 
 
 @each_step
@@ -152,6 +163,14 @@ def test_what_is_not_configured_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> N
         BundleDagBag(path, bundle_path=path.parent).dags["download_rocket_launches"].get_task("fetch_and_store_data")
     )
     assert list(crawl.timetable.asset_condition.objects) == fetch.outlets
+
+    path = ROOT / "dags" / "publish_launch_changes.py"
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
+    bag = BundleDagBag(path, bundle_path=path.parent)
+    assert (bag.dags, bag.import_errors) == ({}, {})
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
+    stream = BundleDagBag(path, bundle_path=path.parent).dags["publish_launch_changes"]
+    assert list(stream.timetable.asset_condition.objects) == fetch.outlets
 
     path = ROOT / "dags" / "publish_launches.py"
     monkeypatch.setenv("PUBLIC_URL", "")

@@ -16,6 +16,7 @@ from deploy.programs import AIRFLOW, S3, TASKS, kubectl
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
+STAND_INS = {"STAND_INS": "yes"}
 UPCOMING = "/2.3.0/launches/upcoming/"
 
 
@@ -29,7 +30,7 @@ def make(*arguments: str, cwd: Path = ROOT, stdin: str = "", seconds: float = 15
     with subprocess.Popen(
         ["make", "--no-print-directory", *arguments],
         cwd=cwd,
-        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | {"STAND_INS": "yes"},
+        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "WITH")} | STAND_INS,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

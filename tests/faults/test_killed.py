@@ -28,14 +28,17 @@ import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # it is a class
 
 from objects import Objects
+from standins.kafka import Kafka
 from standins.launch_library import LaunchLibrary
 from standins.postgres import Postgres
 from standins.server import Answer
+from stream.topics import CHANGES, LAUNCHES
 from tests.conftest import ROOT, Database, run_step
 from tests.faults.world import SlowDiscord, World, first_line, iso, kind_of, stored_in
 from tests.unit.crawl.conftest import Site
 from tests.unit.publish.conftest import ADDRESS, Launches
 from tests.unit.publish.conftest import Site as Published
+from tests.unit.stream.conftest import Topics
 
 TIMES = 100
 START = datetime(2031, 1, 1, tzinfo=UTC)
@@ -574,4 +577,47 @@ def test_a_reader_never_sees_a_page_that_names_what_is_not_there(
             killer.run(env)
             site.assert_whole()
             assert f"Version {number}" in site.text()
+    killer.report("none", "some", "all")
+
+
+# As the program is, but for transactions so small that three fetches take three.
+SMALL = "import sys, step; from stream import __main__ as stream; stream.BATCH = 1; sys.exit(step.main(stream.run))"
+
+
+def test_a_stream_has_each_change_once_and_never_half_a_fetch(
+    database: Database, rng: random.Random, cursor: Cursor, kafka: Kafka
+) -> None:
+    killer, launches, topics = (
+        Killer(database, "stream", "its start", rng, cursor, SMALL),
+        Launches(database),
+        Topics(kafka),
+    )
+    topics.delete(LAUNCHES, CHANGES)
+    some = [launches.add() for _ in range(5)]
+    start = datetime.now(UTC) - timedelta(days=10)
+    fetches, env = itertools.count(), kafka.env()
+    total = 0
+
+    def fetch_thrice() -> None:
+        """Let three fetches change five launches each, and one find a new one."""
+        nonlocal total
+        for number in itertools.islice(fetches, 3):
+            for one in some:
+                launches.change(one, start + timedelta(minutes=number), status=f"Hold {number}")
+            total += len(some)
+        launches.add()
+
+    for _ in range(3):
+        fetch_thrice()
+        killer.measure(env)
+    for _ in range(TIMES):
+        before = total
+        fetch_thrice()
+        killer.kill(env)
+        seen = len(topics.changes())
+        assert seen % len(some) == 0
+        killer.hits["none" if seen == before else "all" if seen == total else "some"] += 1
+        assert before <= seen <= total
+        killer.run(env)
+        topics.assert_equal(database)
     killer.report("none", "some", "all")

@@ -34,7 +34,7 @@ def test_everything_pinned_is_asked_about(httpserver: HTTPServer) -> None:
     code, said = audit(httpserver.url_for("/v1/query"))
     assert code == 0, said
     files = list(chain.from_iterable(map(ROOT.glob, WHERE)))
-    assert len(files) == 8
+    assert len(files) == 9
     assert set(said) == {f"{path.relative_to(ROOT)}: No known vulnerabilities found" for path in files}
     pinned = {
         pin for text in map(Path.read_text, files) for pin in re.findall(r"^([\w.-]+)==(\S+) \\", text, re.MULTILINE)

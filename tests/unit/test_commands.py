@@ -20,7 +20,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deploy import channels
+from deploy import channels, pods
 from deploy.airflow import DAG as DAG_ID
 from deploy.airflow import trigger_and_wait
 from deploy.programs import TASKS as TASKS_NAMESPACE
@@ -642,7 +642,8 @@ def test_check_channels_leaves_no_pod_behind(monkeypatch: pytest.MonkeyPatch) ->
         )
 
     monkeypatch.setattr(channels, "kubectl", kubectl)
-    monkeypatch.setattr(channels, "deployed_image", lambda: "notify:1")
+    monkeypatch.setattr(pods, "kubectl", kubectl)
+    monkeypatch.setattr(channels, "deployed_image", lambda _variable: "notify:1")
     with pytest.raises(Failed, match="no log"):
         channels.check_channels(argparse.Namespace())
     assert [command[0] for command in done] == ["delete", "create", "get", "logs", "delete"]

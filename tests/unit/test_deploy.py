@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy import __main__ as command_line
-from deploy import charts, kind, settings
+from deploy import charts, kafka, kind, settings
 from deploy.charts import RELEASES, Release, wanted
 from deploy.images import STAND_IN_IMAGE
 from deploy.programs import CONTEXT, TASKS, Failed, phase, run
@@ -174,15 +174,127 @@ def test_what_somebody_else_has_brought_is_used_as_it_is(
     assert done == ["apply", "list", "upgrade"]
 
 
-def test_a_release_with_a_setting_is_installed_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", setting="SEARCH"))
-    assert list(wanted({})) == list(wanted({"SEARCH": ""})) == ["operator", "postgres", "s3", "airflow"]
-    assert list(wanted({"SEARCH": "yes"})) == ["operator", "postgres", "s3", "airflow", "search"]
+def test_a_part_is_installed_only_where_somebody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", part="search"))
+    always = ["operator", "postgres", "s3", "airflow"]
+    assert list(wanted({})) == list(wanted({"WITH": ""})) == always
+    assert list(wanted({"WITH": "search"})) == [*always, "search"]
+    assert list(wanted({"WITH": " stream  search"})) == ["operator", "postgres", "s3", "kafka", "airflow", "search"]
 
 
 @pytest.mark.parametrize("store", ["s3://bucket", "none"])
 def test_there_is_no_server_beside_a_store_of_ones_own(store: str) -> None:
     assert list(wanted({"OBJECT_STORE": store})) == ["operator", "postgres", "airflow"]
+
+
+# Kafka
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"WITH": "stream searhc"}, "WITH names searhc, and there is only: stream."),
+        ({"WITH": "stream", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}, "set one of them."),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "and kafka is none."),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "one:9092, two:http"}, "and two:http is none."),
+        ({"KAFKA_BOOTSTRAP_SERVERS": ":9092"}, "and :9092 is none."),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "one:99999"}, "and one:99999 is none."),
+    ],
+)
+def test_what_cannot_work_with_kafka_is_said_before_anything_is_done(
+    chosen: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "settings", lambda: chosen)
+    with pytest.raises(Failed, match=re.escape(said)):
+        settings.check_settings()
+
+
+def test_where_kafka_is() -> None:
+    assert kafka.bootstrap_servers({}) == ""
+    assert kafka.bootstrap_servers({"WITH": "stream"}) == "kafka.kafka.svc:9092"
+    own = {"KAFKA_BOOTSTRAP_SERVERS": "one:9093, two:9094,[::1]:9093"}
+    assert kafka.bootstrap_servers(own) == own["KAFKA_BOOTSTRAP_SERVERS"]
+    assert settings.kafka_ports(own) == [9093, 9094]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """The Secrets of Kafka that are there, by namespace and name, in place of a cluster's."""
+    there: dict[str, dict[str, str]] = {}
+
+    def kubectl(*arguments: str) -> str:
+        assert arguments[:2] == ("delete", "secret")
+        for name in arguments[2:-3]:
+            there.pop(f"rocket-launches/{name}", None)
+        return ""
+
+    monkeypatch.setattr(kafka, "secret", lambda namespace, name: there.get(f"{namespace}/{name}", {}))
+    monkeypatch.setattr(
+        kafka, "write_secret", lambda namespace, name, values: there.update({f"{namespace}/{name}": values})
+    )
+    monkeypatch.setattr(kafka, "kubectl", kubectl)
+    return there
+
+
+def test_each_user_of_our_kafka_has_a_login_of_its_own_which_stays(written: dict[str, dict[str, str]]) -> None:
+    chosen = {"WITH": "stream"}
+    kafka.write_kafka_secrets(chosen)
+    first = dict(written)
+    assert first.keys() == {"kafka/kafka-logins", "rocket-launches/kafka-stream", "rocket-launches/kafka-reader"}
+    passwords = [values["KAFKA_PASSWORD"] for values in first.values() if "KAFKA_PASSWORD" in values]
+    assert len({*passwords, *first["kafka/kafka-logins"].values()}) == 5
+    assert all(len(password) >= 32 for password in passwords)
+    written["kafka/kafka-tls"] = {"ca.crt": "-----BEGIN CERTIFICATE-----"}
+    kafka.write_kafka_secrets(chosen)
+    for name, values in first.items():
+        assert written[name].items() >= values.items()
+    assert written["rocket-launches/kafka-reader"]["KAFKA_CA"] == "-----BEGIN CERTIFICATE-----"
+    assert "KAFKA_CA" not in written["kafka/kafka-logins"]
+
+
+def test_the_login_of_a_kafka_of_ones_own_takes_its_place(written: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    kafka.write_kafka_secrets({"WITH": "stream"})
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    own = {"KAFKA_BOOTSTRAP_SERVERS": "one:9093", "KAFKA_USERNAME": "me", "KAFKA_PASSWORD": "hush"}
+    kafka.write_kafka_secrets(own | {"KAFKA_CA": str(tmp_path / "ca.pem"), "WITH": ""})
+    assert written["rocket-launches/kafka-stream"] == own | {"KAFKA_CA": "-----BEGIN CERTIFICATE-----\n"}
+    assert "rocket-launches/kafka-reader" not in written
+    # And back: the outside's password is not ours.
+    kafka.write_kafka_secrets({"WITH": "stream"})
+    assert written["rocket-launches/kafka-stream"]["KAFKA_PASSWORD"] != "hush"
+    kafka.write_kafka_secrets({})
+    assert written.keys() == {"kafka/kafka-logins"}
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_a_file_of_certificates_that_is_none(tmp_path: Path, text: str | None) -> None:
+    if text:
+        (tmp_path / "ca.pem").write_text(text)
+    with pytest.raises(Failed, match=r"^KAFKA_CA names .*ca\.pem, which"):
+        kafka.certificates({"KAFKA_CA": str(tmp_path / "ca.pem")})
+
+
+def test_kafkas_own_words_give_no_password_away(
+    written: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka.write_kafka_secrets({"WITH": "stream"})
+
+    def kubectl(*_: str, stdin: str = "") -> str:
+        raise Failed(f"exec failed: Invalid credential property in {stdin}")
+
+    monkeypatch.setattr(kafka, "kubectl", kubectl)
+    with pytest.raises(Failed, match="Invalid credential property") as failure:
+        kafka.set_up_kafka({"WITH": "stream"})
+    assert "user reader" in str(failure.value)
+    for name in ("kafka-stream", "kafka-reader"):
+        assert written[f"rocket-launches/{name}"]["KAFKA_PASSWORD"] not in str(failure.value)
+
+
+def test_what_makes_the_users_is_a_sound_script() -> None:
+    text = kafka.script({"stream": "one", "reader": "two"})
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([shellcheck, "--shell", "sh", "--exclude", "SC2016", "-"], input=text, text=True, check=True)
+    assert text.count("as_admin kafka-acls --add") == sum(map(len, kafka.RIGHTS.values()))
 
 
 # channels.toml
@@ -267,6 +379,7 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
     secrets = (
         f"{kubectl} apply --server-side --force-conflicts -f -",
         f"{kubectl} delete {removed} -n {TASKS} --ignore-not-found",
+        f"{kubectl} delete secret kafka-stream kafka-reader -n {TASKS} --ignore-not-found",
     )
     expected = [line for line in said.read_text().splitlines() if not looks_up.search(line) and line not in secrets]
     assert "python3 -m deploy secrets" in shown  # which does that

@@ -61,6 +61,7 @@ RIGHTS = {
         ),
         "DELETE ON published_files",
     },
+    ROLES["stream"]: {f"SELECT ON {table}" for table in ("rocket_launches", "launch_changes")},
     ROLES["crawl"]: {
         *(
             f"SELECT ON rocket_launches.{column}"

@@ -1,0 +1,191 @@
+"""The Kafka stream on a real cluster: `make e2e WITH=stream`. One test after the other; KEEP_CLUSTER=yes takes one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploy.airflow import Api
+from deploy.kafka import RIGHTS, TOPICS
+from deploy.pods import deployed_image, pod, wait_for
+from deploy.programs import KAFKA, TASKS, kubectl
+from deploy.settings import secret
+from tests.e2e.cluster import ROOT, make, query, stand_in, until
+
+KEEP = bool(os.environ.get("KEEP_CLUSTER"))
+DAG = "publish_launch_changes"
+RUNS = f"/api/v2/dags/{DAG}/dagRuns"
+LAUNCH = 'launch_id, name, to_char(net, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') AS net, status'
+# Prints all that is committed, a record a line.
+READ = """
+import json, sys
+from stream.kafka import Kafka
+with Kafka() as kafka:
+    for record in kafka.records({topic: 0 for topic, end in kafka.ends(sys.argv[1]).items() if end}):
+        headers = {name: value.decode() for name, value in record.headers()}
+        print(json.dumps([headers, json.loads(record.value() or b"null")]))
+"""
+# What each may not do, as reader.
+FORBIDDEN = """
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from stream.kafka import settings
+said = []
+producer = Producer({**settings(), "log_level": 0})
+producer.produce("rocket-launches", "x", on_delivery=lambda error, _: said.append(error.name()))
+producer.flush(20)
+admin = AdminClient({**settings(), "log_level": 0})
+futures = {**admin.create_topics([NewTopic("mine", 1)]), **admin.delete_topics(["rocket-launches"])}
+said += [future.exception().args[0].name() for future in futures.values()]
+print(*said)
+"""
+# A new pod's policies are there after a moment.
+CONNECT = """
+import socket, time
+time.sleep(3)
+socket.create_connection(("kafka.kafka.svc", 9092), 5).close()
+print("connected")
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def streamed(programs: None) -> Iterator[None]:  # noqa: ARG001  # a fixture is its argument's name
+    if "stream" not in os.environ.get("WITH", "").split():
+        pytest.skip("only with a Kafka: make e2e WITH=stream")
+    yield
+    if not KEEP:
+        make("down")
+
+
+def run_pod(name: str, program: str, *arguments: str, login: str = "kafka-reader", label: str = "kafka") -> str:
+    """Run a program in a pod of the step's image; return what it prints."""
+    container = {"command": ["python", "-c", program, *arguments]}
+    secrets: list[dict[str, object]] = [{"name": login}]
+    manifest = pod(
+        name, deployed_image("IMAGE_STREAM"), container, secrets=secrets, labels={"egress": label}, seconds=120
+    )
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    try:
+        code = wait_for(name, 120)
+        said = kubectl("logs", name, "-n", TASKS)
+        assert code == 0, said
+        return said
+    finally:
+        kubectl("delete", "pod", name, "-n", TASKS, "--wait=false")
+
+
+def read(topic: str) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Return all records of a topic, as the user for people reads them: headers and value."""
+    return [tuple(json.loads(line)) for line in run_pod("read-topic", READ, topic).splitlines()]
+
+
+def log(which: int = -1) -> str:
+    """Return what a run printed, the newest if no other is named."""
+    found = kubectl(
+        *("get", "pods", "-n", TASKS, "-l", f"dag_id={DAG}", "--sort-by=.metadata.creationTimestamp", "-o", "name")
+    )
+    return kubectl("logs", "-n", TASKS, found.split()[which])
+
+
+def ended(call: Api, count: int) -> list[str]:
+    """Wait until so many runs are there and have ended; return their states."""
+
+    def states() -> list[str]:
+        runs = [run["state"] for run in call("GET", f"{RUNS}?order_by=id")["dag_runs"]]
+        return runs if len(runs) >= count and {*runs} <= {"success", "failed"} else []
+
+    return until(states, 180, "the stream's run has not ended")  # type: ignore[no-any-return]
+
+
+def test_from_nothing() -> None:
+    if KEEP:
+        pytest.skip("the cluster is there")
+    assert make("down")[0] == 0
+    code, output = make("up", "WITH=stream")
+    assert code == 0
+    phases = [line.split()[0] for line in output.splitlines() if re.search(r" \d+ s$", line)]
+    assert phases == ["cluster", "images", "secrets", "operator", "database", "objects", "stream", "airflow", "first"]
+    assert "Kafka: kafka.kafka.svc:9092 in the cluster, as reader with what this prints: kubectl" in output
+    passwords = [secret(TASKS, f"kafka-{user}")["KAFKA_PASSWORD"] for user in RIGHTS]
+    assert not [value for value in (*passwords, *secret(KAFKA, "kafka-logins").values()) if value in output]
+
+
+def test_the_stream_follows_the_fetch() -> None:
+    with Api() as call:
+        assert set(ended(call, 1)) == {"success"}
+    assert re.search(r"INFO Streamed 0 changes and \d+ launches, from the start$", log(0), re.MULTILINE)
+    table = {row["launch_id"]: row for row in query(f"SELECT {LAUNCH} FROM rocket_launches")}
+    names = ("launch_id", "name", "net", "status")
+    found = {value["launch_id"]: {name: value[name] for name in names} for _, value in read(TOPICS[0])}
+    assert found == table
+
+
+def test_people_see_a_slip_as_it_comes() -> None:
+    command = ["make", "--no-print-directory", "changes", "FOLLOW=yes"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as following:
+        try:
+            until(lambda: "pod/changes\n" in kubectl("get", "pods", "-n", TASKS, "-o", "name"), 60, "there is no pod")
+            wait_for("changes", 60, is_started=True)
+            stand_in("launch-library", orders={"scenario": "slipped"})
+            assert make("trigger")[0] == 0
+            assert following.stdout
+            line = following.stdout.readline()
+        finally:
+            os.killpg(following.pid, signal.SIGINT)
+    pattern = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC  .+: (net|status|name|net_precision|image_url) .+ -> .+\n"
+    assert re.fullmatch(pattern, line), line
+    until(lambda: "pod/changes\n" not in kubectl("get", "pods", "-n", TASKS, "-o", "name"), 60, "the pod stays")
+    code, output = make("changes")
+    assert code == 0
+    assert line in output
+
+
+def test_the_changes_are_those_of_the_table() -> None:
+    with Api() as call:
+        ended(call, 2)
+    columns = "id::text AS ce_id, launch_id, field, old_value, new_value"
+    rows = query(f"SELECT {columns} FROM (SELECT * FROM launch_changes ORDER BY id) AS one")
+    assert rows
+    names = ("launch_id", "field", "old_value", "new_value")
+    found = [{"ce_id": headers["ce_id"]} | {name: value[name] for name in names} for headers, value in read(TOPICS[1])]
+    assert sorted(found, key=str) == sorted(rows, key=str)
+    assert [int(one["ce_id"]) for one in found] == sorted(int(one["ce_id"]) for one in found)
+
+
+def test_from_the_start_by_the_form() -> None:
+    before = {headers["ce_source"] for headers, _ in read(TOPICS[1])}
+    with Api() as call:
+        count = len(ended(call, 1))
+        call("POST", RUNS, {"logical_date": None, "conf": {"from_start": True}})
+        assert ended(call, count + 1)[-1] == "success"
+    assert re.search(r"INFO Streamed [1-9]\d* changes and \d+ launches, from the start$", log(), re.MULTILINE)
+    after = {headers["ce_source"] for headers, _ in read(TOPICS[1])}
+    assert (len(before), len(after), before & after) == (1, 1, set())
+
+
+def test_who_may_do_what() -> None:
+    said = run_pod("forbidden", FORBIDDEN).split()
+    assert said == 3 * ["TOPIC_AUTHORIZATION_FAILED"]
+    assert run_pod("connected", CONNECT) == "connected\n"
+    with pytest.raises(AssertionError, match=r"timed out|refused"):
+        run_pod("cut-off", CONNECT, label="none")
+
+
+def test_another_make_up_keeps_logins_and_the_certificate() -> None:
+    secrets = [(KAFKA, "kafka-tls"), (KAFKA, "kafka-logins"), *((TASKS, f"kafka-{user}") for user in RIGHTS)]
+    before = {name: secret(namespace, name) for namespace, name in secrets}
+    started = time.time()
+    code, output = make("up", "WITH=stream")
+    assert code == 0
+    assert {name: secret(namespace, name) for namespace, name in secrets} == before
+    # The broker was not started again.
+    [status] = json.loads(kubectl("get", "pod", "kafka-0", "-n", KAFKA, "-o", "json"))["status"]["containerStatuses"]
+    assert status["restartCount"] == 0
+    assert status["state"]["running"]["startedAt"] < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+    assert "stream" in output
