@@ -1,6 +1,7 @@
 """What is in PostgreSQL, as the values of records: JSON that it writes itself."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -103,7 +104,9 @@ class Store:
             return cursor.fetchall()
 
     def _each(self, statement: str, **values: object) -> Iterator[Any]:
-        with self._connection.cursor("rows") as cursor:
-            cursor.itersize = BATCH
+        with self._connection.cursor("rows") as cursor, ThreadPoolExecutor(1) as ahead:
             cursor.execute(statement, ISO_8601 | values)
-            yield from cursor
+            coming = ahead.submit(cursor.fetchmany, BATCH)
+            while rows := coming.result():
+                coming = ahead.submit(cursor.fetchmany, BATCH)  # PostgreSQL makes them while these are written
+                yield from rows
