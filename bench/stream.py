@@ -61,7 +61,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         memory: dict[int, list[float]] = {FEW: [], CHANGES: []}
 
         def ours(changes: int) -> float:
-            delete(kafka, *TOPICS)
+            kafka.delete(*TOPICS)
             with contextlib.closing(server.superuser()) as connection, connection, connection.cursor() as cursor:
                 cursor.execute("TRUNCATE rocket_launches, launch_changes, notifications RESTART IDENTITY CASCADE")
                 cursor.execute(FILL, {"launches": LAUNCHES, "changes": changes})
@@ -76,7 +76,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         Path(kafka.folder, "perf.properties").write_text(text, encoding="utf-8")
 
         def theirs() -> float:
-            delete(kafka, "perf")
+            kafka.delete("perf")
             admin = AdminClient(kafka.client())
             admin.create_topics([NewTopic("perf", 1)])["perf"].result(30)
             said = kafka.tool(
@@ -111,16 +111,6 @@ def measures(rounds: int) -> Iterator[Measure]:
             nothing=lambda: seconds("-m", "stream"),
         )
         yield Measure("stream, nothing new", "import confluent_kafka", "≤ 1.5", starts["nothing"], starts["bare"])
-
-
-def delete(kafka: Kafka, *topics: str) -> None:
-    """Take topics away, if they are there, and wait until they are gone."""
-    admin = AdminClient(kafka.client())
-    there = [topic for topic in topics if topic in admin.list_topics(timeout=30).topics]
-    for future in admin.delete_topics(there).values() if there else ():
-        future.result(30)
-    while any(topic in admin.list_topics(timeout=30).topics for topic in topics):
-        time.sleep(0.1)
 
 
 def sample(kafka: Kafka) -> Iterator[str]:

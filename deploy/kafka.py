@@ -77,6 +77,8 @@ def write_kafka_secrets(chosen: dict[str, str]) -> None:
     elif has(chosen, "stream"):
         there = secret(KAFKA, "kafka-logins")
         write_secret(KAFKA, "kafka-logins", {key: there.get(key) or token_urlsafe(24) for key in PASSWORDS})
+        # Before the first installation there is no certificate: set_up_kafka adds it.
+        ca = secret(KAFKA, "kafka-tls").get("ca.crt")
         for user in RIGHTS:
             name = f"kafka-{user}"
             there = secret(TASKS, name)
@@ -86,8 +88,6 @@ def write_kafka_secrets(chosen: dict[str, str]) -> None:
                 "KAFKA_USERNAME": user,
                 "KAFKA_PASSWORD": (ours and there.get("KAFKA_PASSWORD")) or token_urlsafe(24),
             }
-            # Before the first installation there is no certificate: set_up_kafka adds it.
-            ca = secret(KAFKA, "kafka-tls").get("ca.crt")
             write_secret(TASKS, name, values | ({"KAFKA_CA": ca} if ca else {}))
     else:
         old = (f"kafka-{user}" for user in RIGHTS)

@@ -189,6 +189,18 @@ class Kafka:
             "ssl.ca.pem": self.ca,
         }
 
+    def delete(self, *topics: str, seconds: float = 30) -> None:
+        """Take topics away, if they are there, and wait until they are gone. Raises RuntimeError if they stay."""
+        admin = AdminClient(self.client())
+        there = [topic for topic in topics if topic in admin.list_topics(timeout=seconds).topics]
+        for future in admin.delete_topics(there).values() if there else ():
+            future.result(seconds)
+        end = time.monotonic() + seconds
+        while any(topic in admin.list_topics(timeout=seconds).topics for topic in topics):
+            if time.monotonic() > end:
+                raise RuntimeError(f"Kafka still has one of {', '.join(topics)}: {self.log()[-2000:]}")
+            time.sleep(0.05)
+
     def certify(self, valid_for: timedelta = DAY) -> None:
         """Write the broker a certificate for 127.0.0.1, by a CA of its own; a broker that runs keeps the old one."""
         now = datetime.now(UTC)

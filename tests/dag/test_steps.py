@@ -151,34 +151,27 @@ def test_what_is_not_configured_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> N
     for variable, image in references().items():
         monkeypatch.setenv(variable, image)
     monkeypatch.setenv("TASK_NAMESPACE", "launch-tasks")
-    path = ROOT / "dags" / "crawl_launch_pages.py"
-    monkeypatch.setenv("CRAWL_CONTACT", "")
-    bag = BundleDagBag(path, bundle_path=path.parent)
-    assert (bag.dags, bag.import_errors) == ({}, {})
-    monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
-    crawl = BundleDagBag(path, bundle_path=path.parent).dags["crawl_launch_pages"]
-    # It follows the asset of fetch_and_store_data.
-    path = ROOT / "dags" / "download_rocket_launches.py"
-    fetch = (
-        BundleDagBag(path, bundle_path=path.parent).dags["download_rocket_launches"].get_task("fetch_and_store_data")
-    )
+
+    def dag(name: str) -> Any:  # noqa: ANN401  # airflow.sdk.DAG
+        path = ROOT / "dags" / f"{name}.py"
+        bag = BundleDagBag(path, bundle_path=path.parent)
+        assert bag.import_errors == {}
+        assert bag.dags.keys() <= {name}
+        return bag.dags.get(name)
+
+    def only_with(variable: str, value: str, name: str) -> Any:  # noqa: ANN401  # the same
+        monkeypatch.setenv(variable, "")
+        assert dag(name) is None
+        monkeypatch.setenv(variable, value)
+        return dag(name)
+
+    fetch = dag("download_rocket_launches").get_task("fetch_and_store_data")
+    crawl = only_with("CRAWL_CONTACT", "crawl@example.org", "crawl_launch_pages")
+    stream = only_with("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092", "publish_launch_changes")
+    publish = only_with("PUBLIC_URL", "https://launches.example.org", "publish_launches")
+    # They follow the asset of fetch_and_store_data; the site also the crawl, whose pictures it shows.
     assert list(crawl.timetable.asset_condition.objects) == fetch.outlets
-
-    path = ROOT / "dags" / "publish_launch_changes.py"
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
-    bag = BundleDagBag(path, bundle_path=path.parent)
-    assert (bag.dags, bag.import_errors) == ({}, {})
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
-    stream = BundleDagBag(path, bundle_path=path.parent).dags["publish_launch_changes"]
     assert list(stream.timetable.asset_condition.objects) == fetch.outlets
-
-    path = ROOT / "dags" / "publish_launches.py"
-    monkeypatch.setenv("PUBLIC_URL", "")
-    bag = BundleDagBag(path, bundle_path=path.parent)
-    assert (bag.dags, bag.import_errors) == ({}, {})
-    monkeypatch.setenv("PUBLIC_URL", "https://launches.example.org")
-    publish = BundleDagBag(path, bundle_path=path.parent).dags["publish_launches"]
-    # It follows the crawl, too, whose pictures it shows.
     followed = [*fetch.outlets, *crawl.get_task("crawl_launch_pages").outlets]
     assert list(publish.timetable.asset_condition.objects) == followed
 

@@ -1,7 +1,6 @@
 """publish_launch_changes against a real PostgreSQL and a real Kafka: what its tests share."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,14 +48,7 @@ class Topics:
         self.admin = AdminClient(kafka.client() | {"log_level": 0})
 
     def delete(self, *topics: str) -> None:
-        """Take topics away, and wait until they are gone."""
-        there = [topic for topic in topics if topic in self.admin.list_topics(timeout=10).topics]
-        for future in self.admin.delete_topics(there).values() if there else ():
-            future.result(30)
-        end = time.monotonic() + 30
-        while any(topic in self.admin.list_topics(timeout=10).topics for topic in topics):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        self.kafka.delete(*topics)
 
     def read(self, topic: str, user: str = "reader", **settings: object) -> list[Record]:
         """Return all records that are there."""
