@@ -37,6 +37,7 @@ PROGRAMS = ("java", "mvn")
 NAMES = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("kafka-ca", "kafka")]
 DAY = timedelta(days=1)
 
+# The last two: what a test writes of a past year is not deleted while it looks.
 SETTINGS = """
 process.roles=broker,controller
 node.id=1
@@ -64,6 +65,8 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=4194304
+log.initial.task.delay.ms=86400000
+log.retention.check.interval.ms=86400000
 """
 
 
