@@ -354,7 +354,7 @@ def test_an_answer_of_200_mib_is_not_read_to_its_end(
     sent: list[int] = []
     with raw_server(sends(head, 200, sent, chunk)) as url:
         assert_failed(fetch(LAUNCH_LIBRARY_URL=url), 65, "larger than 32 MiB")
-    assert 10 < len(sent) < 40
+    assert 10 < len(sent) < 100  # sockets buffer some, and a busy machine closes them late
     assert requests_made(database) == [(None, True)]
 
 
