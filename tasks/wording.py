@@ -6,11 +6,12 @@ step.py.
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 LINK = 500  # characters of an address that is shown
+LAST_YEAR = 9000  # so that there is room for a year more
 
 PRECISE = ("second", "minute", "hour")
 OUTCOMES = ("Success", "Failure", "Partial Failure")
@@ -88,6 +89,37 @@ def date(launch: Timed, shown: Shown = plain) -> str:
         "year": f"{net.year}",
     }
     return words.get(precision or "day") or f"{net.year} ({shown(precision or '')})"
+
+
+def period(launch: Timed) -> tuple[datetime, datetime]:  # noqa: PLR0911  # a precision each
+    """Return from when to when a launch can be, as its time is known; for an exact time, both are that time."""
+    net = launch.net or datetime.max.replace(tzinfo=UTC)
+    if is_exact(launch) or net.year > LAST_YEAR:
+        return net, net
+    day = net.replace(hour=0, minute=0, second=0, microsecond=0)
+    month = day.replace(day=1)
+    precision = launch.net_precision or ""
+    if is_placeholder(launch) or precision == "month":
+        return month, later(month, 1)
+    if precision in ("day", "morning", "afternoon"):
+        return day, day + timedelta(days=1)
+    if precision == "week":
+        monday = day - timedelta(days=day.weekday())
+        return monday, monday + timedelta(days=7)
+    if precision.startswith("quarter"):
+        quarter = month.replace(month=(month.month - 1) // 3 * 3 + 1)
+        return quarter, later(quarter, 3)
+    if precision.startswith("half"):
+        half = month.replace(month=1 if month.month <= 6 else 7)
+        return half, later(half, 6)
+    year = month.replace(month=1)
+    return year, later(year, 12)
+
+
+def later(month: datetime, by: int) -> datetime:
+    """Return the first of a month, some months on."""
+    months = month.year * 12 + month.month - 1 + by
+    return month.replace(year=months // 12, month=months % 12 + 1)
 
 
 def brief(launch: Timed, beside: Timed, shown: Shown = plain) -> str:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from icalendar import Alarm, Calendar, Event
 from icalendar.prop import vDuration
 
-from publish.history import period, title
+from publish.history import title
 from publish.store import Row
-from wording import STATUSES, is_exact
+from wording import STATUSES, is_exact, period
 
 LENGTH = timedelta(hours=1)  # of an event with a time: a launch itself has none
 REFRESH = timedelta(hours=1)

@@ -6,10 +6,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from wording import ENDED, brief, date, is_exact, is_placeholder, plain, span
+from wording import ENDED, brief, date, is_exact, period, plain, span
 
 MINUS = "\N{MINUS SIGN}"
-LAST_YEAR = 9000  # so that there is room for a year more
 
 ANNOUNCED, MOVED, STATUS, NAME, PICTURE, WITHDRAWN = "announced", "moved", "status", "name", "picture", "withdrawn"
 
@@ -135,37 +134,6 @@ def status(word: str | None) -> str:
         "Payload Deployed": "has deployed its payload",
     }
     return sayings.get(word or "") or (f"has the status {plain(word)[:80]}" if word else "has no status any more")
-
-
-def period(state: State) -> tuple[datetime, datetime]:  # noqa: PLR0911  # a precision each
-    """Return from when to when a launch can be, as its time is known; for an exact time, both are that time."""
-    net = state.net or datetime.max.replace(tzinfo=UTC)
-    if is_exact(state) or net.year > LAST_YEAR:
-        return net, net
-    day = net.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
-    precision = state.net_precision or ""
-    if is_placeholder(state) or precision == "month":
-        return month, later(month, 1)
-    if precision in ("day", "morning", "afternoon"):
-        return day, day + timedelta(days=1)
-    if precision == "week":
-        monday = day - timedelta(days=day.weekday())
-        return monday, monday + timedelta(days=7)
-    if precision.startswith("quarter"):
-        quarter = month.replace(month=(month.month - 1) // 3 * 3 + 1)
-        return quarter, later(quarter, 3)
-    if precision.startswith("half"):
-        half = month.replace(month=1 if month.month <= 6 else 7)
-        return half, later(half, 6)
-    year = month.replace(month=1)
-    return year, later(year, 12)
-
-
-def later(month: datetime, by: int) -> datetime:
-    """Return the first of a month, some months on."""
-    months = month.year * 12 + month.month - 1 + by
-    return month.replace(year=months // 12, month=months % 12 + 1)
 
 
 def moments(

@@ -18,9 +18,9 @@ import jinja2
 
 from publish import calendars, plot
 from publish.facts import UNKNOWN
-from publish.history import ANNOUNCED, PICTURE, Moment, moments, period, said, title
+from publish.history import ANNOUNCED, PICTURE, Moment, moments, said, title
 from publish.store import ByDays, ByProvider, Picture, Row, Tables
-from wording import ENDED, OUTCOMES, STATUSES, date, is_exact, is_link, is_placeholder
+from wording import ENDED, OUTCOMES, STATUSES, date, is_exact, is_link, is_placeholder, period
 
 FOLDER = Path(__file__).parent
 FLYING = timedelta(hours=2)  # after its time, a launch without an outcome is still the next one
