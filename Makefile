@@ -23,7 +23,7 @@ test: .venv/installed  ## Run the tests; what cannot run here says why; RECORDED
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 .PHONY: e2e
-e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it in a real browser; WITH=stream: with Kafka, too
+e2e: .venv/installed  ## Deploy to a real cluster from nothing, and test it in a real browser; WITH='stream search': these, too
 	$(BIN)/python -m pytest -x -s tests/e2e $(ARGS)
 
 .PHONY: faults
@@ -31,7 +31,7 @@ faults: .venv/installed  ## Kill everything once, and let the services fail; SEE
 	SEED='$(SEED)' $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl publish stream images cluster' chooses
+bench: .venv/installed  ## Measure what matters to a user; ONLY='store steps objects crawl publish stream search images cluster' chooses
 	@PAGES='$(PAGES)' PYTHONPATH=tasks $(BIN)/python -m bench $(ONLY) $(ARGS)
 
 .PHONY: lint
@@ -40,7 +40,8 @@ lint: .venv/installed  ## Check the code: ruff, its formatter, mypy, shellcheck,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run $(OFFLINE)/build $(OFFLINE)/airflow/entrypoint $(OFFLINE)/airflow/clean-logs \
-	  $(OFFLINE)/node/kindnetd $(OFFLINE)/s3/entrypoint $(OFFLINE)/kafka/run $(OFFLINE)/node/kubernetes/update
+	  $(OFFLINE)/node/kindnetd $(OFFLINE)/s3/entrypoint $(OFFLINE)/kafka/run $(OFFLINE)/node/kubernetes/update \
+	  $(OFFLINE)/opensearch/assemble $(OFFLINE)/opensearch/entrypoint
 	$(BIN)/hadolint tasks/*/Dockerfile dags/Dockerfile $(OFFLINE)/*/*Dockerfile
 
 .PHONY: format
@@ -88,6 +89,17 @@ check-channels:  ## Say what each channel would be sent now, by what is deployed
 .PHONY: changes
 changes:  ## Print the newest changes from Kafka; FOLLOW=yes: each that comes
 	@FOLLOW='$(FOLLOW)' $(PYTHON) -m deploy changes
+
+# By the environment and as they were typed: no shell, nor make, reads a quote or a dollar in them.
+override Q := $(value Q)
+override PROVIDER := $(value PROVIDER)
+override SINCE := $(value SINCE)
+override STATUS := $(value STATUS)
+export Q PROVIDER SINCE STATUS
+
+.PHONY: search
+search:  ## Search the launches; Q='falcon geostationary next month', PROVIDER=…, SINCE=…, STATUS=…
+	@$(PYTHON) -m deploy search
 
 .PHONY: rebuild
 rebuild:  ## Make the launches' tables again from the object store; SINCE=…, DRY_RUN=yes: say what would differ

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import cluster, crawl, images, objects, publish, steps, store, stream
+from bench import cluster, crawl, images, objects, publish, search, steps, store, stream
 from bench.measure import ROOT, Measure, machine
 from deploy.programs import CACHE, Failed
 
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[int], Iterator[Measure]]] = {
     "crawl": crawl.measures,
     "publish": publish.measures,
     "stream": stream.measures,
+    "search": search.measures,
     "images": images.measures,
     "cluster": cluster.measures,
 }

@@ -98,7 +98,7 @@ def measures(rounds: int) -> Iterator[Measure]:
         all_pages = run("fetch", LAUNCH_LIBRARY_URL=many.upcoming_url, LAUNCH_LIBRARY_PAGES="all", **KEY)()
         all_stored = run("notify", **channel)()
     bare = f"bare interpreter: {median(peaks['bare']):.0f} MiB"
-    for name in ROLES.keys() & peaks.keys():  # stream has its own part
+    for name in ROLES.keys() & peaks.keys():  # stream and index have parts of their own
         yield Measure(f"peak memory of {name}", bare, "≤ 64 MiB", peaks[name], unit=" MiB")
     yield Measure("… of fetch, a detailed page of 100", bare, "≤ 64 MiB", [one_detailed], unit=" MiB")
     yield Measure(f"… of fetch, all pages of {MANY:,}", "a page of 100", "flat", [all_pages], peaks["fetch"][:1])
@@ -112,7 +112,7 @@ def time_to_first_act(rounds: int) -> Iterator[Measure]:
 
         def first_act(name: str) -> Callable[[], float]:
             settings = {"DISCORD_WEBHOOK_URL": WEBHOOK, "CRAWL_CONTACT": "crawl@example.org", "PUBLIC_URL": ADDRESS}
-            settings["KAFKA_BOOTSTRAP_SERVERS"] = "127.0.0.1:9"
+            settings |= {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "SEARCH_URL": "http://127.0.0.1:9"}
             settings |= {"OBJECT_STORE": "s3://nowhere", "AWS_REGION": "nowhere"} if name == "publish" else {}
             env = {"PGHOST": "127.0.0.1", "PGPORT": port} | settings
             return lambda: seconds_until_connected([sys.executable, "-m", name], env, "tasks", postgres)

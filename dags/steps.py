@@ -85,7 +85,7 @@ EXIT_CODES = """
 | exit code | meaning | what to do |
 |---|---|---|
 | 0 | done | |
-| 65 | the input is bad: no page, a message that Discord refuses, an altered object | read the log's last line |
+| 65 | the input is bad: no page, a message or launch that is refused, an altered object | read the log's last line |
 | 75 | network, throttled, 5xx, a server away | nothing: up to four more tries follow, over 75 to 150 minutes |
 | 78 | the configuration is bad: password, schema, address, token | fix what the last line names, clear the task |
 | 99 | no request is due or possible now, nothing to say, or nobody to tell | nothing: the task is shown as skipped |

@@ -21,8 +21,8 @@ from deploy.kafka import BOOTSTRAP_SERVERS, changes, set_up_kafka, write_kafka_s
 from deploy.kind import load_images, make_cluster
 from deploy.manifests import (
     apply_backup,
-    apply_kafka_policy,
     apply_manifests,
+    apply_outside_policies,
     apply_pod_cleanup,
     apply_website,
     deploy_monitoring,
@@ -46,6 +46,8 @@ from deploy.programs import (
     say,
     show_command,
 )
+from deploy.search import URL as SEARCH_URL
+from deploy.search import search, set_up_search, write_search_secrets
 from deploy.settings import check_settings, has, secret, settings, use_registry_login, write_secrets
 from deploy.status import status
 
@@ -120,7 +122,7 @@ def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tu
         shared = [*shared, "helm/monitoring.yaml"]
     with phase("secrets"):
         apply_manifests(chosen)
-        apply_kafka_policy(chosen)
+        apply_outside_policies(chosen)
         apply_pod_cleanup(images["IMAGE_AIRFLOW"])
         if chosen.get("STAND_INS"):
             deploy_stand_ins()
@@ -138,6 +140,9 @@ def install_everything(images: dict[str, str], shared: Sequence[str] = ()) -> tu
             if name == "kafka":
                 show_command("python3 -m deploy kafka")
                 set_up_kafka(chosen)
+            if name == "search":
+                show_command("python3 -m deploy search-users")
+                set_up_search(chosen)
             if name == "operator":
                 deploy_monitoring(wanted=bool(chosen.get("MONITORING")))
     with phase("first run", AIRFLOW, TASKS):
@@ -151,13 +156,14 @@ def write_all_secrets(chosen: dict[str, str]) -> bool:
     is_new = write_secrets(chosen)
     write_object_secrets(chosen)
     write_kafka_secrets(chosen)
+    write_search_secrets(chosen)
     use_registry_login()
     return is_new
 
 
 def secrets(_arguments: argparse.Namespace) -> None:
     """Write every Secret and nothing else, for helm by hand."""
-    check_programs("kubectl")
+    check_programs("helm", "kubectl")  # helm makes certificates, where some are needed
     check_settings()
     with lock():
         write_all_secrets(settings())
@@ -177,6 +183,13 @@ def kafka(_arguments: argparse.Namespace) -> None:
         set_up_kafka(settings())
 
 
+def search_users(_arguments: argparse.Namespace) -> None:
+    """Make the users of the search server in the cluster, for helm by hand."""
+    check_programs("helm", "kubectl")
+    with lock():
+        set_up_search(settings())
+
+
 def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> None:  # noqa: FBT001  # one caller each
     """Print the login and the next commands; which cluster they are for. Raises Failed if the run has failed."""
     admin = secret(AIRFLOW, "airflow-admin")
@@ -186,9 +199,12 @@ def say_how_to_go_on(is_new: bool, states: dict[str, Any], which: str = "") -> N
         f"Log in as {admin['username']} with {password}\n"
         f"Next: make trigger{which}, make logs{which} TASK=fetch_and_store_data, make rows{which}"
     )
-    if has(settings(), "stream"):
-        login = f"kubectl --context {CONTEXT} get secret kafka-reader -n {TASKS} -o jsonpath={{.data.KAFKA_PASSWORD}}"
-        print(f"Kafka: {BOOTSTRAP_SERVERS} in the cluster, as reader with what this prints: {login} | base64 -d")
+    servers = {"stream": ("Kafka", BOOTSTRAP_SERVERS, "kafka"), "search": ("Search", SEARCH_URL, "search")}
+    for part, (name, where, kind) in servers.items():
+        if has(settings(), part):
+            key = f"{kind.upper()}_PASSWORD"
+            login = f"kubectl --context {CONTEXT} get secret {kind}-reader -n {TASKS} -o jsonpath={{.data.{key}}}"
+            print(f"{name}: {where} in the cluster, as reader with what this prints: {login} | base64 -d")
     if states[""] != "success":
         raise Failed(f"The first run failed: make logs{which} TASK=… says why, make trigger{which} tries again.")
 
@@ -221,8 +237,8 @@ def main() -> int:
     os.environ["PATH"] = f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"
     parser = argparse.ArgumentParser(prog="python3 -m deploy", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    daily = (trigger, logs, psql, links, changes, check_channels, rebuild, check_store, backup, restore, status)
-    for command in (up, deploy, *daily, down, secrets, bucket, kafka, images, chart, values):
+    daily = (trigger, logs, psql, links, changes, search, check_channels, rebuild, check_store, backup, restore, status)
+    for command in (up, deploy, *daily, down, secrets, bucket, kafka, search_users, images, chart, values):
         subparser = commands.add_parser(command.__name__.replace("_", "-"), help=command.__doc__)
         subparser.set_defaults(run=command)
         add_arguments(command, subparser)

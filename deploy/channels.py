@@ -1,11 +1,9 @@
 """`make check-channels`: what notify_discord would send now, to which channel, without sending it."""
 
 import argparse
-import json
 from typing import Any
 
-from deploy.pods import deployed_image, pod, wait_for
-from deploy.programs import TASKS, kubectl
+from deploy.pods import deployed_image, pod, run_to_its_end
 
 POD = "check-channels"
 SECONDS = 180  # pulling the image, waiting for PostgreSQL, and the check itself
@@ -14,15 +12,7 @@ SETTINGS = ("DISCORD_WEBHOOK_URL", "CHANNELS", "ANNOUNCE_HOURS", "REMINDERS", "S
 
 def check_channels(_arguments: argparse.Namespace) -> int:
     """Say what each channel would be sent now, by the settings in the cluster; return the step's exit code."""
-    manifest = json.dumps(check_pod(deployed_image("IMAGE_NOTIFY")))
-    kubectl("delete", "pod", POD, "-n", TASKS, "--ignore-not-found")  # of a check that was interrupted
-    kubectl("create", "-f", "-", stdin=manifest)
-    try:
-        exit_code = wait_for(POD, SECONDS) or 0
-        print(kubectl("logs", POD, "-n", TASKS), end="")
-    finally:
-        kubectl("delete", "pod", POD, "-n", TASKS, "--ignore-not-found", "--wait=false")
-    return exit_code
+    return run_to_its_end(check_pod(deployed_image("IMAGE_NOTIFY")), SECONDS)
 
 
 def check_pod(image: str) -> dict[str, Any]:

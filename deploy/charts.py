@@ -21,6 +21,7 @@ from deploy.programs import (
     OPERATOR,
     ROOT,
     S3,
+    SEARCH,
     TASKS,
     Failed,
     check_programs,
@@ -29,6 +30,7 @@ from deploy.programs import (
     run,
     say,
 )
+from deploy.search import search_url
 from deploy.settings import REGISTRY_LOGIN, has, owner_and_database, roles, secret, settings
 
 LOCAL_SITE = "http://localhost:8081"  # where `make up` serves the site, by k8s/kind.yaml
@@ -93,6 +95,14 @@ RELEASES = {
         ready=(("rollout", "status", "statefulset/kafka", "--timeout=5m"),),
         images=("apache/kafka:4.3.1",),  # as in helm/kafka.yaml
         part="stream",
+    ),
+    "search": Release(
+        chart="opensearch",
+        namespace=SEARCH,
+        phase="search",
+        ready=(("rollout", "status", "statefulset/search", "--timeout=10m"),),
+        images=("opensearchproject/opensearch:3.4.0",),  # as in helm/search.yaml
+        part="search",
     ),
     "airflow": Release(
         chart="airflow",
@@ -213,6 +223,9 @@ def values_of(release: str, images: dict[str, str]) -> dict[str, Any]:
         owner, database = owner_and_database(chosen)
         there = secret(AIRFLOW, "database-init-schema") if is_there else {}
         return postgres_values(there.get("username", owner), there.get("dbname", database))
+    if release == "search":
+        certificate = secret(SEARCH, "search-tls").get("tls.crt", "") if is_there else ""
+        return search_values(certificate)
     if release == "airflow":
         login = is_there and kubectl("get", "secret", "registry", "-n", AIRFLOW, "--ignore-not-found")
         return airflow_values(images, chosen) | (REGISTRY_LOGIN if login else {})
@@ -225,6 +238,12 @@ def postgres_values(owner: str, database: str) -> dict[str, Any]:
     return {"cluster": {"initdb": {"owner": owner, "database": database}, "roles": managed}}
 
 
+def search_values(certificate: str) -> dict[str, Any]:
+    """Return what the deployment adds to helm/search.yaml: the server reads its certificate at its start."""
+    digest = hashlib.sha256(certificate.encode()).hexdigest()
+    return {"podAnnotations": {"rocket-launches/certificate": digest}} if certificate else {}
+
+
 def airflow_values(images: dict[str, str], chosen: dict[str, str]) -> dict[str, Any]:
     """Return what the deployment adds to helm/airflow.yaml."""
     repository, _, tag = images["IMAGE_AIRFLOW"].rpartition(":")
@@ -234,6 +253,7 @@ def airflow_values(images: dict[str, str], chosen: dict[str, str]) -> dict[str, 
     variables |= {name: chosen.get(name, "") for name in ("SCHEDULE", "CRAWL_CONTACT")}
     variables["PUBLIC_URL"] = public_url(chosen)
     variables["KAFKA_BOOTSTRAP_SERVERS"] = bootstrap_servers(chosen)
+    variables["SEARCH_URL"] = search_url(chosen)
     return {
         "images": {"airflow": {"repository": repository, "tag": tag}},
         "env": [{"name": name, "value": value} for name, value in variables.items()],

@@ -3,12 +3,11 @@
 import argparse
 import json
 import subprocess
-from pathlib import Path
 from secrets import token_urlsafe
 
 from deploy.pods import deployed_image, pod, wait_for
-from deploy.programs import CONTEXT, KAFKA, ROOT, TASKS, Failed, kubectl
-from deploy.settings import has, secret, write_secret
+from deploy.programs import CONTEXT, KAFKA, TASKS, Failed, kubectl
+from deploy.settings import certificates, has, secret, write_secret
 
 BOOTSTRAP_SERVERS = f"kafka.{KAFKA}.svc:9092"
 TOPICS = ("rocket-launches", "rocket-launch-changes")
@@ -72,7 +71,7 @@ def write_kafka_secrets(chosen: dict[str, str]) -> None:
     """Write the login of each user of Kafka, for the pods that come as it; take them away where there is no Kafka."""
     if chosen.get("KAFKA_BOOTSTRAP_SERVERS"):
         values = {key: chosen[key] for key in OUTSIDE if chosen.get(key)}
-        write_secret(TASKS, "kafka-stream", values | certificates(chosen))
+        write_secret(TASKS, "kafka-stream", values | certificates(chosen, "KAFKA_CA"))
         kubectl("delete", "secret", "kafka-reader", "-n", TASKS, "--ignore-not-found")
     elif has(chosen, "stream"):
         there = secret(KAFKA, "kafka-logins")
@@ -112,19 +111,6 @@ def changes(arguments: argparse.Namespace) -> None:
             raise Failed("Kafka could not be read: the line above says why.")
     finally:
         kubectl("delete", "pod", POD, "-n", TASKS, "--ignore-not-found", "--wait=false")
-
-
-def certificates(chosen: dict[str, str]) -> dict[str, str]:
-    """Return the text of the file KAFKA_CA. Raises Failed if it is no file of certificates."""
-    if not (name := chosen.get("KAFKA_CA")):
-        return {}
-    try:
-        text = (ROOT / Path(name).expanduser()).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"KAFKA_CA names {name}, which cannot be read ({type(error).__name__}).") from None
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise Failed(f"KAFKA_CA names {name}, which has no certificate: it has to be a file in PEM format.")
-    return {"KAFKA_CA": text}
 
 
 def set_up_kafka(chosen: dict[str, str]) -> None:

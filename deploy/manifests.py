@@ -3,7 +3,7 @@
 import json
 
 from deploy.programs import CLUSTER, OPERATOR, ROOT, TASKS, WEBSITE, kubectl
-from deploy.settings import egress_except, kafka_ports
+from deploy.settings import egress_except, kafka_ports, search_ports
 
 SET_BY_DEPLOY = "rocket-launches/airflow:set-by-deploy"  # Airflow's image in k8s/pod-cleanup.yaml
 FETCH_SET_BY_DEPLOY = "rocket-launches/fetch:set-by-deploy"  # and that of fetch in k8s/backup-to-store.yaml
@@ -23,22 +23,24 @@ def apply_manifests(chosen: dict[str, str]) -> None:
         kubectl("patch", "networkpolicy", "web", "-n", TASKS, "--type=merge", "-p", json.dumps(patch), show=True)
 
 
-def apply_kafka_policy(chosen: dict[str, str]) -> None:
-    """Let the step out to a Kafka of your own, by its ports, since its brokers have addresses of their own; or not."""
-    if not (ports := kafka_ports(chosen)):
-        kubectl("delete", "networkpolicy", "kafka-of-your-own", "-n", TASKS, "--ignore-not-found", show=True)
-        return
-    policy = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "kafka-of-your-own", "namespace": TASKS, "labels": {"app.kubernetes.io/part-of": CLUSTER}},
-        "spec": {
-            "podSelector": {"matchLabels": {"egress": "kafka"}},
-            "policyTypes": ["Egress"],
-            "egress": [{"ports": [{"port": port} for port in ports]}],
-        },
-    }
-    kubectl("apply", "-f", "-", stdin=json.dumps(policy), show=f"echo '{json.dumps(policy)}'")
+def apply_outside_policies(chosen: dict[str, str]) -> None:
+    """Let steps out to a Kafka or a search server of your own, by its ports, whatever addresses it has; or not."""
+    for label, ports in {"kafka": kafka_ports(chosen), "search": search_ports(chosen)}.items():
+        name = f"{label}-of-your-own"
+        if not ports:
+            kubectl("delete", "networkpolicy", name, "-n", TASKS, "--ignore-not-found", show=True)
+            continue
+        policy = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": TASKS, "labels": {"app.kubernetes.io/part-of": CLUSTER}},
+            "spec": {
+                "podSelector": {"matchLabels": {"egress": label}},
+                "policyTypes": ["Egress"],
+                "egress": [{"ports": [{"port": port} for port in ports]}],
+            },
+        }
+        kubectl("apply", "-f", "-", stdin=json.dumps(policy), show=f"echo '{json.dumps(policy)}'")
 
 
 def apply_pod_cleanup(image: str) -> None:

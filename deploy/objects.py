@@ -37,6 +37,7 @@ USERS: dict[str, dict[str, tuple[str, ...]]] = {
         "crawled/": ("GetObject",),
         "public/": ("ListBucket", "GetObject", "PutObject", "DeleteObject"),
     },
+    "index": {"launch-library/": ("GetObject",)},
     "crawl": {"launch-library/": ("GetObject",), "crawled/": ("ListBucket", "GetObject", "PutObject")},
     "thin": dict.fromkeys(("launch-library/", "backups/"), ("ListBucket", "GetObject", "DeleteObject")),
     "backup": {"backups/": ("ListBucket", "GetObject", "PutObject")},

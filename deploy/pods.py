@@ -64,6 +64,19 @@ def pod(  # noqa: PLR0913  # what distinguishes one from another
     }
 
 
+def run_to_its_end(manifest: dict[str, Any], seconds: int) -> int:
+    """Run a pod to its end, print its log, and return its exit code; nothing of it stays."""
+    name = manifest["metadata"]["name"]
+    kubectl("delete", "pod", name, "-n", TASKS, "--ignore-not-found")  # of one that was interrupted
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    try:
+        exit_code = wait_for(name, seconds) or 0
+        print(kubectl("logs", name, "-n", TASKS), end="")
+    finally:
+        kubectl("delete", "pod", name, "-n", TASKS, "--ignore-not-found", "--wait=false")
+    return exit_code
+
+
 def wait_for(name: str, seconds: int, *, is_started: bool = False) -> int | None:
     """Wait for the end of a pod, or for its start; return its exit code. Raises Failed with what keeps it."""
     deadline = time.monotonic() + seconds

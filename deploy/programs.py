@@ -22,7 +22,8 @@ CLUSTER = "rocket-launches"
 KIND = f"kind-{CLUSTER}"  # the context that kind makes for it
 CONTEXT = os.environ.get("KUBE_CONTEXT") or KIND
 # Namespaces.
-AIRFLOW, TASKS, OPERATOR, S3, WEBSITE, KAFKA = "airflow", "rocket-launches", "cnpg-system", "s3", "website", "kafka"
+AIRFLOW, TASKS, OPERATOR, S3, WEBSITE = "airflow", "rocket-launches", "cnpg-system", "s3", "website"
+KAFKA, SEARCH = "kafka", "search"
 RUN_SECONDS = 1800  # no program takes this long, not even a build of the images on a slow line
 
 # The oldest version that will do, the arguments that print the version, and where to get the program.

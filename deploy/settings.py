@@ -4,6 +4,7 @@ import base64
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from secrets import token_bytes, token_hex, token_urlsafe
 
@@ -30,7 +31,7 @@ OF_THE_DEPLOYMENT = frozenset(
         "GOOGLE_SERVICE_ACCOUNT_KEY",
         "AZURE_STORAGE_ACCOUNT_NAME",
         "AZURE_STORAGE_ACCOUNT_KEY",
-        # And of these in the one that deploy/kafka.py writes.
+        # And of these in those that deploy/kafka.py and deploy/search.py write.
         "WITH",
         "KAFKA_BOOTSTRAP_SERVERS",
         "KAFKA_SECURITY_PROTOCOL",
@@ -38,10 +39,14 @@ OF_THE_DEPLOYMENT = frozenset(
         "KAFKA_USERNAME",
         "KAFKA_PASSWORD",
         "KAFKA_CA",
+        "SEARCH_URL",
+        "SEARCH_USERNAME",
+        "SEARCH_PASSWORD",
+        "SEARCH_CA",
     }
 )
 
-PARTS = ("stream",)  # what WITH can name
+PARTS = ("stream", "search")  # what WITH can name
 
 # What `make up STAND_INS=yes` uses instead of the real services.
 STAND_INS = {
@@ -95,10 +100,15 @@ def check_settings() -> None:
         raise Failed("POSTGRES_USER must be a role of its own, such as rocket: change it in .env.")
     egress_except(settings())
     kafka_ports(settings())
+    search_ports(settings())
+    for name in ("KAFKA_CA", "SEARCH_CA"):
+        certificates(settings(), name)
     if unknown := set(settings().get("WITH", "").split()) - {*PARTS}:
         raise Failed(f"WITH names {', '.join(sorted(unknown))}, and there is only: {', '.join(PARTS)}.")
     if has(settings(), "stream") and settings().get("KAFKA_BOOTSTRAP_SERVERS"):
         raise Failed("WITH=stream brings a Kafka and KAFKA_BOOTSTRAP_SERVERS names one of yours: set one of them.")
+    if has(settings(), "search") and settings().get("SEARCH_URL"):
+        raise Failed("WITH=search brings a server and SEARCH_URL names one of yours: set one of them.")
 
 
 def has(chosen: dict[str, str], part: str) -> bool:
@@ -118,6 +128,34 @@ def kafka_ports(chosen: dict[str, str]) -> list[int]:
             )
         found.add(int(port))
     return sorted(found)
+
+
+def search_ports(chosen: dict[str, str]) -> list[int]:
+    """Return the port in SEARCH_URL, or nothing where that is empty. Raises Failed if it is no address."""
+    if not (url := chosen.get("SEARCH_URL")):
+        return []
+    found = re.fullmatch(r"(https?)://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::(\d+))?/?", url, re.ASCII)
+    port = int((found and found[2]) or (443 if url.startswith("https") else 80))
+    if not found or not 0 < port < 2**16:
+        # What it is stays unsaid: some put a password there.
+        raise Failed(
+            "SEARCH_URL in .env takes the address of a server and nothing after it, such as "
+            "https://search.example.org:9200: its login goes into SEARCH_USERNAME and SEARCH_PASSWORD."
+        )
+    return [port]
+
+
+def certificates(chosen: dict[str, str], name: str) -> dict[str, str]:
+    """Return the text of the file that a setting names, if it does. Raises Failed if it is no file of certificates."""
+    if not (path := chosen.get(name)):
+        return {}
+    try:
+        text = (ROOT / Path(path).expanduser()).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{name} names {path}, which cannot be read ({type(error).__name__}).") from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise Failed(f"{name} names {path}, which has no certificate: it has to be a file in PEM format.")
+    return {name: text}
 
 
 def egress_except(chosen: dict[str, str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

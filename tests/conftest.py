@@ -19,6 +19,7 @@ from unittest import mock
 import pytest
 
 from standins.kafka import PROGRAMS, Kafka
+from standins.opensearch import OpenSearch
 from standins.postgres import ROLES, Postgres
 
 ROOT = Path(__file__).parent.parent
@@ -98,10 +99,10 @@ def run_in_process(main: Callable[[], int], env: dict[str, str]) -> Result:
 
 
 @contextlib.contextmanager
-def started(name: str, env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """Start a step as `run_step` does; it is gone at the end."""
+def started(name: str, env: dict[str, str], code: str = "") -> Iterator["subprocess.Popen[str]"]:
+    """Start a step as `run_step` does, or this code in its place; it is gone at the end."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", name],
+        [sys.executable, "-W", "error", *(("-c", code) if code else ("-m", name))],
         cwd=ROOT / "tasks",
         env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | env,
         stdout=subprocess.PIPE,
@@ -177,6 +178,15 @@ def kafka() -> Iterator[Kafka]:
         pytest.skip(f"Kafka needs Java, and no {missing[0]} is here: apt-get install default-jre-headless maven")
     with Kafka() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def opensearch() -> Iterator[OpenSearch]:
+    """A search server for the whole run."""
+    if not shutil.which("mvn"):
+        pytest.skip("OpenSearch is fetched by Maven, and no mvn is here: apt-get install maven")
+    with OpenSearch() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ GRANTS = {
         "GRANT SELECT, INSERT, UPDATE, DELETE ON published_files TO launch_publish",
     ),
     "launch_stream": ("GRANT SELECT ON rocket_launches, launch_changes TO launch_stream",),
+    "launch_index": ("GRANT SELECT ON rocket_launches, launch_changes, launch_links TO launch_index",),
     # CloudNativePG's own: it runs the queries in helm/monitoring.yaml.
     "cnpg_metrics_exporter": (
         "GRANT SELECT ON rocket_launches, launch_changes, fetches, notifications TO cnpg_metrics_exporter",

@@ -31,7 +31,10 @@ VALUES: dict[str, Document] = {
     "postgres": postgres_values("rocket", "launches"),
     "s3": {},
     "kafka": {},
-    "airflow": airflow_values(IMAGES, {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream"}),
+    "search": {},
+    "airflow": airflow_values(
+        IMAGES, {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream search"}
+    ),
 }
 # By `make up`, by `make deploy`, and by `make up MONITORING=yes`: the values and the manifest that each adds.
 ADDED = {
@@ -107,6 +110,7 @@ def text(name: str) -> str:
             "k8s/s3.yaml",
             "k8s/website.yaml",
             "k8s/kafka.yaml",
+            "k8s/search.yaml",
             "k8s/pod-cleanup.yaml",
             *manifests,
         ]
@@ -119,7 +123,8 @@ def text(name: str) -> str:
         return ours.replace("rocket-launches/fetch:set-by-deploy", IMAGES["IMAGE_FETCH"])
     if name == "dag":
         with tempfile.TemporaryDirectory() as home:
-            return run("env", "KAFKA_BOOTSTRAP_SERVERS=kafka.example.org:9092", sys.executable, "-c", DAG_PODS, home)
+            servers = ("KAFKA_BOOTSTRAP_SERVERS=kafka.example.org:9092", "SEARCH_URL=https://search.example.org:9200")
+            return run("env", *servers, sys.executable, "-c", DAG_PODS, home)
     # A release gets the shared files that it names.
     files = [path for path in more[1::2] if path in RELEASES[name].shared_values]
     return template(name, *(word for path in files for word in ("--values", path)), "--values", "-")

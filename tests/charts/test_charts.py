@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deploy import charts, kafka, manifests, objects, settings
-from deploy.charts import LOCAL_SITE, RELEASES, Release, locked_charts
+from deploy import charts, kafka, manifests, objects, search, settings
+from deploy.charts import LOCAL_SITE, RELEASES, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
-from deploy.programs import AIRFLOW, CACHE, CONTEXT, KAFKA, OPERATOR, ROOT, S3, TASKS, WEBSITE, Failed
+from deploy.programs import AIRFLOW, CACHE, CONTEXT, KAFKA, OPERATOR, ROOT, S3, SEARCH, TASKS, WEBSITE, Failed
 from publish.site import POLICY
 from tests.charts.manifests import (
     CHARTS,
@@ -51,12 +51,16 @@ everywhere = pytest.mark.parametrize("name", [*EVERYTHING, "dag"])
 # The values: only what the charts know, and only what differs from what they do anyway
 
 
+# What goes into a pod as it is: Kubernetes' own schema knows what each may have.
+OF_KUBERNETES = ("podSecurityContext.", "securityContext.", "startupProbe.", "readinessProbe.", "resources.")
+
+
 def idle(values: Document, chart_has: Document, path: str = "") -> Iterator[str]:
     """Yield each value that does nothing. An empty map in a chart takes anything, and so do Airflow's settings."""
     for key, value in values.items():
         where, default = f"{path}{key}", chart_has.get(key)
         if key not in chart_has:
-            if not path.startswith("config."):
+            if not path.startswith(("config.", *OF_KUBERNETES)):
                 yield f"{where}: no such value"
         elif isinstance(value, dict) and isinstance(default, dict) and default:
             yield from idle(value, default, f"{where}.")
@@ -99,7 +103,7 @@ def test_what_the_deployment_adds_is_known_to_the_chart(release: str) -> None:
 def test_what_the_deployment_adds_is_what_it_prints(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before there is a cluster, .env alone says it."""
     monkeypatch.setattr(charts, "run", lambda *_, **__: "another-context\n")
-    chosen = {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream"}
+    chosen = {"SCHEDULE": "@hourly", "CRAWL_CONTACT": "crawl@example.org", "WITH": "stream search"}
     monkeypatch.setattr(charts, "settings", lambda: chosen)
     assert charts.values_of(release, IMAGES) == VALUES[release]
 
@@ -135,7 +139,7 @@ def test_a_file_of_ones_own_fits_every_chart(release: str, tmp_path: Path) -> No
     (tmp_path / "local.yaml").write_text(example, encoding="utf-8")
     files = (*RELEASES[release].shared_values[:1], "-", str(tmp_path / "local.yaml"))
     rendered = template(release, *(f"--values={file}" for file in files))
-    assert ("disk: fast" in rendered) is (release in ("operator", "s3", "kafka", "airflow"))
+    assert ("disk: fast" in rendered) is (release != "postgres")
     assert ("storageClass: fast" in rendered) is (release == "postgres")
     assert ("airflow.example.org" in rendered) is (release == "airflow")
 
@@ -162,7 +166,6 @@ def test_ones_own_values_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "helm" / "local.yaml").touch()
     assert files() == ["helm/airflow.yaml", "helm/production.yaml", "-", "helm/local.yaml"]
     # Another chart may use the same keys for something else.
-    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search"))
     assert files("search") == ["helm/search.yaml", "-", "helm/local.yaml"]
 
 
@@ -279,6 +282,7 @@ RULES: dict[str, Rule] = {
     "its secrets are in Secrets": lambda _, container: not plain_secrets(container),
     "its root file system is read-only": lambda _, container: security({}, container, "readOnlyRootFilesystem"),
 }
+WRITES = "it makes a keystore beside its configuration, and logs, where its image has them"
 PROBED = "it is probed"  # the rule for what stays
 
 # Where a rule does not hold: each with its reason.
@@ -287,6 +291,10 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, str]] = {
     ("airflow", PROBED): {
         "airflow-dag-processor/dag-processor-log-groomer": GROOMER,
         "airflow-scheduler/scheduler-log-groomer": GROOMER,
+    },
+    ("search", "its root file system is read-only"): {
+        "search/opensearch": WRITES,
+        "search/configfile": "the chart gives it the same rights as the server",
     },
     ("k8s", "it has no capabilities"): {
         "website/caddy": "the image's program has one in its file, and the kernel starts it with that or not at all",
@@ -318,6 +326,7 @@ def test_every_container_was_seen() -> None:
         "airflow with monitoring": 12,
         "s3": 1,
         "kafka": 1,
+        "search": 2,  # one copies its configuration
         "k8s": 2,
         "k8s in production": 5,  # one backup of the two
         "dag": len(steps()) + 5,
@@ -397,12 +406,16 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
     monkeypatch.setattr(settings, "kubectl", kubectl)
     monkeypatch.setattr(objects, "kubectl", kubectl)
     monkeypatch.setattr(kafka, "kubectl", kubectl)
+    monkeypatch.setattr(search, "kubectl", kubectl)
+    certificates = ("ca.crt", "tls.crt", "tls.key", "admin.crt", "admin.key")
+    monkeypatch.setattr(search, "make_certificates", lambda: dict.fromkeys(certificates, "-----"))
     # What its chart has made.
     monkeypatch.setattr(kafka, "secret", lambda _, name: {"ca.crt": "-----"} if name == "kafka-tls" else {})
     chosen = {"WITH": " ".join(release.part for release in RELEASES.values())}
     settings.write_secrets(chosen)
     objects.write_object_secrets(chosen)
     kafka.write_kafka_secrets(chosen)
+    search.write_search_secrets(chosen)
     return found
 
 
@@ -508,14 +521,14 @@ def test_the_admins_password_may_begin_with_a_dash() -> None:
 
 def test_nothing_is_there_that_no_pod_asks_for(written: list[Document]) -> None:
     there = {(document["metadata"]["namespace"], document["metadata"]["name"]) for document in written}
-    for_people = (TASKS, "kafka-reader")
-    assert there - {for_people} == {
+    for_people = {(TASKS, "kafka-reader"), (TASKS, "search-reader")}
+    assert there - for_people == {
         (namespace, name)
         for pods in (*RELEASES, "dag", "k8s in production")
         for namespace, _, name, _ in asked_for(pods)
         # The charts' own, and that of a manifest.
         if name not in ("airflow-config", "cnpg-controller-manager-config", "cnpg-webhook-cert", "website")
-        and name not in ("kafka-tls", "kafka-config", "kafka-log4j")
+        and name not in ("kafka-tls", "kafka-config", "kafka-log4j", "search-config")
     }
 
 
@@ -787,6 +800,33 @@ def test_the_object_store_is_for_those_that_have_a_login() -> None:
     assert target["podSelector"]["matchLabels"].items() <= server["spec"]["template"]["metadata"]["labels"].items()
     (service,) = of_kind("s3", "Service").values()
     assert f"http://{service['metadata']['name']}.{S3}.svc:{service['spec']['ports'][0]['port']}" == objects.ENDPOINT
+
+
+def test_the_step_finds_the_search_server() -> None:
+    """By the name in its certificate; from both sides, and nobody comes to the port by which nodes talk."""
+    service = of_kind("search", "Service")["search"]
+    address = f"{service['metadata']['name']}.{SEARCH}.svc"
+    assert f"https://{address}:{service['spec']['ports'][0]['port']}" == search.URL
+    assert f'"{address}"' in (ROOT / "helm/certificates/templates/certificates.yaml").read_text(encoding="utf-8")
+    labelled = {"matchLabels": {"egress": "search"}}
+    [rule] = policies(SEARCH)["search"]["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {}, "podSelector": labelled}]
+    assert policies(TASKS)["search"]["podSelector"] == labelled
+    assert ports(policies(SEARCH)["search"], "ingress") == ports(policies(TASKS)["search"], "egress") == {9200}
+    [target] = policies(TASKS)["search"]["egress"][0]["to"]
+    (server,) = of_kind("search", "StatefulSet").values()
+    assert target["podSelector"]["matchLabels"].items() <= server["spec"]["template"]["metadata"]["labels"].items()
+    assert server["spec"]["serviceName"] in of_kind("search", "Service")
+
+
+def test_the_search_server_starts_again_with_a_new_certificate() -> None:
+    """It reads it at its start alone."""
+    digests = set()
+    for certificate in ("old", "new"):
+        values = charts.search_values(certificate)
+        assert list(idle(values, defaults("search"))) == []
+        digests |= {*values["podAnnotations"].values()}
+    assert len(digests) == 2
 
 
 def test_the_browser_finds_the_ui() -> None:

@@ -32,6 +32,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setenv("CRAWL_CONTACT", "crawl@example.org")
     monkeypatch.setenv("PUBLIC_URL", "https://launches.example.org")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
+    monkeypatch.setenv("SEARCH_URL", "https://search.example.org:9200")
     found = []
     for path in sorted((ROOT / "dags").glob("*.py")):
         bag = BundleDagBag(path, bundle_path=path.parent)
@@ -73,7 +74,7 @@ def test_each_step_comes_to_the_database_as_itself(pods: list[dict[str, Any]]) -
     secrets = {
         source["secretRef"]["name"] for pod in pods for source in pod["spec"]["containers"][0].get("envFrom") or []
     }
-    secrets = {name for name in secrets if not name.startswith(("objects-", "kafka-"))}
+    secrets = {name for name in secrets if not name.startswith(("objects-", "kafka-", "search-"))}
     assert secrets == {f"database-{step.replace('_', '-')}" for step in steps()}
 
 
@@ -111,14 +112,17 @@ def test_each_user_of_the_object_store_is_a_pods_and_each_pods_is_one(pods: list
     assert users == USERS.keys() - {"backup"}  # which is no step
 
 
-def test_who_reaches_kafka_has_its_login_and_nobody_else(pods: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize(("server", "login"), [("kafka", "kafka-stream"), ("search", "search-index")])
+def test_who_reaches_a_server_has_its_login_and_nobody_else(
+    pods: list[dict[str, Any]], server: str, login: str
+) -> None:
     logins = {
         pod["metadata"]["labels"].get("egress"): source["secretRef"]
         for pod in pods
         for source in pod["spec"]["containers"][0]["envFrom"]
-        if source["secretRef"]["name"].startswith("kafka-")
+        if source["secretRef"]["name"].startswith(f"{server}-")
     }
-    assert logins == {"kafka": {"name": "kafka-stream"}}
+    assert logins == {server: {"name": login}}
 
 
 @each_step
@@ -168,10 +172,12 @@ def test_what_is_not_configured_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> N
     fetch = dag("download_rocket_launches").get_task("fetch_and_store_data")
     crawl = only_with("CRAWL_CONTACT", "crawl@example.org", "crawl_launch_pages")
     stream = only_with("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092", "publish_launch_changes")
+    index = only_with("SEARCH_URL", "https://search.example.org:9200", "index_launches")
     publish = only_with("PUBLIC_URL", "https://launches.example.org", "publish_launches")
     # They follow the asset of fetch_and_store_data; the site also the crawl, whose pictures it shows.
     assert list(crawl.timetable.asset_condition.objects) == fetch.outlets
     assert list(stream.timetable.asset_condition.objects) == fetch.outlets
+    assert list(index.timetable.asset_condition.objects) == fetch.outlets
     followed = [*fetch.outlets, *crawl.get_task("crawl_launch_pages").outlets]
     assert list(publish.timetable.asset_condition.objects) == followed
 

@@ -1,5 +1,6 @@
 """What the end-to-end tests do: run `make` as a person does, order the stand-ins about, see what is there."""
 
+import itertools
 import json
 import os
 import re
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from deploy.airflow import DAG, Api
+from deploy.pods import deployed_image, pod, wait_for
 from deploy.programs import AIRFLOW, S3, TASKS, kubectl
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("initialize_schema", "fetch_and_store_data", "notify_discord")
 STAND_INS = {"STAND_INS": "yes"}
 UPCOMING = "/2.3.0/launches/upcoming/"
+NUMBERS = itertools.count(1)
 
 
 def show(text: str) -> None:
@@ -138,6 +141,42 @@ def log(task: str) -> str:
     """Return what a task's newest pod printed, without the times."""
     text = kubectl("logs", "-n", TASKS, pods(task)[-1]["metadata"]["name"])
     return re.sub(r"^\S+Z ", "", text, flags=re.MULTILINE).strip()
+
+
+def newest_log(dag: str, which: int = -1) -> str:
+    """Return what the only task of a DAG printed, in its newest run if no other is named."""
+    found = kubectl(
+        *("get", "pods", "-n", TASKS, "-l", f"dag_id={dag}", "--sort-by=.metadata.creationTimestamp", "-o", "name")
+    )
+    return kubectl("logs", "-n", TASKS, found.split()[which])
+
+
+def ended(call: Api, dag: str, count: int) -> list[str]:
+    """Wait until so many runs of a DAG are there and have ended; return their states."""
+
+    def states() -> list[str]:
+        found = call("GET", f"/api/v2/dags/{dag}/dagRuns?order_by=id")["dag_runs"]
+        runs = [run["state"] for run in found]
+        return runs if len(runs) >= count and {*runs} <= {"success", "failed"} else []
+
+    return until(states, 180, f"a run of {dag} has not ended")  # type: ignore[no-any-return]
+
+
+def run_pod(step: str, program: str, *arguments: str, login: str, label: str) -> str:
+    """Run a program in a pod of a step's image, with a login and a label `egress`; return what it prints."""
+    container = {"command": ["python", "-c", program, *arguments]}
+    secrets: list[dict[str, object]] = [{"name": login}]
+    name = f"{step}-{next(NUMBERS)}"  # one that is deleted stays for a while
+    image = deployed_image(f"IMAGE_{step.upper()}")
+    manifest = pod(name, image, container, secrets=secrets, labels={"egress": label}, seconds=120)
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    try:
+        code = wait_for(name, 120)
+        said = kubectl("logs", name, "-n", TASKS)
+        assert code == 0, said
+        return said
+    finally:
+        kubectl("delete", "pod", name, "-n", TASKS, "--wait=false")
 
 
 def runs(call: Api) -> list[str]:

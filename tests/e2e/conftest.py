@@ -11,6 +11,7 @@ import pytest
 
 from deploy.charts import check_charts
 from deploy.programs import CACHE, CONTEXT, Failed
+from tests.e2e.cluster import make
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"
 
@@ -28,6 +29,25 @@ def programs() -> None:
         pytest.skip(str(failure))
     shutil.rmtree(ARTIFACTS, ignore_errors=True)
     ARTIFACTS.mkdir(parents=True)
+
+
+@pytest.fixture(scope="session")
+def parts(programs: None) -> Iterator[str]:  # noqa: ARG001  # a fixture is its argument's name
+    """A cluster from nothing, with the parts that WITH names; what was printed. KEEP_CLUSTER=yes takes one."""
+    if os.environ.get("KEEP_CLUSTER"):
+        yield ""
+        return
+    assert make("down")[0] == 0
+    code, output = make("up", f"WITH={os.environ['WITH']}")
+    assert code == 0
+    yield output
+    make("down")
+
+
+def only_with(part: str, what: str) -> None:
+    """Skip what needs a part that is there only if somebody wants it."""
+    if part not in os.environ.get("WITH", "").split():
+        pytest.skip(f"only with {what}: make e2e WITH={part}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,12 +1,10 @@
-"""The Kafka stream on a real cluster: `make e2e WITH=stream`. One test after the other; KEEP_CLUSTER=yes takes one."""
+"""The Kafka stream on a real cluster: `make e2e WITH=stream`. One test after the other."""
 
-import itertools
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +12,12 @@ import pytest
 from deploy.airflow import Api
 from deploy.charts import install
 from deploy.kafka import RIGHTS, TOPICS, write_kafka_secrets
-from deploy.pods import deployed_image, pod, wait_for
+from deploy.pods import wait_for
 from deploy.programs import KAFKA, TASKS, kubectl
 from deploy.settings import secret
-from tests.e2e.cluster import ROOT, make, query, stand_in, until
+from tests.e2e.cluster import ROOT, ended, make, newest_log, query, run_pod, stand_in, until
+from tests.e2e.conftest import only_with
 
-NUMBERS = itertools.count(1)
-KEEP = bool(os.environ.get("KEEP_CLUSTER"))
 DAG = "publish_launch_changes"
 RUNS = f"/api/v2/dags/{DAG}/dagRuns"
 LAUNCH = 'launch_id, name, to_char(net, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') AS net, status'
@@ -57,72 +54,34 @@ print("connected")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def streamed(programs: None) -> Iterator[None]:  # noqa: ARG001  # a fixture is its argument's name
-    if "stream" not in os.environ.get("WITH", "").split():
-        pytest.skip("only with a Kafka: make e2e WITH=stream")
-    yield
-    if not KEEP:
-        make("down")
+def wanted(request: pytest.FixtureRequest) -> str:
+    only_with("stream", "a Kafka")
+    return str(request.getfixturevalue("parts"))
 
 
-def run_pod(name: str, program: str, *arguments: str, login: str = "kafka-reader", label: str = "kafka") -> str:
-    """Run a program in a pod of the step's image; return what it prints."""
-    container = {"command": ["python", "-c", program, *arguments]}
-    secrets: list[dict[str, object]] = [{"name": login}]
-    name = f"{name}-{next(NUMBERS)}"  # one that is deleted stays for a while
-    manifest = pod(
-        name, deployed_image("IMAGE_STREAM"), container, secrets=secrets, labels={"egress": label}, seconds=120
-    )
-    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
-    try:
-        code = wait_for(name, 120)
-        said = kubectl("logs", name, "-n", TASKS)
-        assert code == 0, said
-        return said
-    finally:
-        kubectl("delete", "pod", name, "-n", TASKS, "--wait=false")
+def run(program: str, *arguments: str, label: str = "kafka") -> str:
+    return run_pod("stream", program, *arguments, login="kafka-reader", label=label)
 
 
 def read(topic: str) -> list[tuple[dict[str, str], dict[str, Any]]]:
     """Return all records of a topic, as the user for people reads them: headers and value."""
-    return [tuple(json.loads(line)) for line in run_pod("read-topic", READ, topic).splitlines()]
+    return [tuple(json.loads(line)) for line in run(READ, topic).splitlines()]
 
 
-def log(which: int = -1) -> str:
-    """Return what a run printed, the newest if no other is named."""
-    found = kubectl(
-        *("get", "pods", "-n", TASKS, "-l", f"dag_id={DAG}", "--sort-by=.metadata.creationTimestamp", "-o", "name")
-    )
-    return kubectl("logs", "-n", TASKS, found.split()[which])
-
-
-def ended(call: Api, count: int) -> list[str]:
-    """Wait until so many runs are there and have ended; return their states."""
-
-    def states() -> list[str]:
-        runs = [run["state"] for run in call("GET", f"{RUNS}?order_by=id")["dag_runs"]]
-        return runs if len(runs) >= count and {*runs} <= {"success", "failed"} else []
-
-    return until(states, 180, "the stream's run has not ended")  # type: ignore[no-any-return]
-
-
-def test_from_nothing() -> None:
-    if KEEP:
+def test_from_nothing(wanted: str) -> None:
+    if not wanted:
         pytest.skip("the cluster is there")
-    assert make("down")[0] == 0
-    code, output = make("up", "WITH=stream")
-    assert code == 0
-    phases = [line.split()[0] for line in output.splitlines() if re.search(r" \d+ s$", line)]
-    assert phases == ["cluster", "images", "secrets", "operator", "database", "objects", "stream", "airflow", "first"]
-    assert "Kafka: kafka.kafka.svc:9092 in the cluster, as reader with what this prints: kubectl" in output
+    phases = [line.split()[0] for line in wanted.splitlines() if re.search(r" \d+ s$", line)]
+    assert phases.index("objects") < phases.index("stream") < phases.index("airflow")
+    assert "Kafka: kafka.kafka.svc:9092 in the cluster, as reader with what this prints: kubectl" in wanted
     passwords = [secret(TASKS, f"kafka-{user}")["KAFKA_PASSWORD"] for user in RIGHTS]
-    assert not [value for value in (*passwords, *secret(KAFKA, "kafka-logins").values()) if value in output]
+    assert not [value for value in (*passwords, *secret(KAFKA, "kafka-logins").values()) if value in wanted]
 
 
 def test_the_stream_follows_the_fetch() -> None:
     with Api() as call:
-        assert set(ended(call, 1)) == {"success"}
-    assert re.search(r"INFO Streamed 0 changes and \d+ launches, from the start$", log(0), re.MULTILINE)
+        assert set(ended(call, DAG, 1)) == {"success"}
+    assert re.search(r"INFO Streamed 0 changes and \d+ launches, from the start$", newest_log(DAG, 0), re.MULTILINE)
     table = {row["launch_id"]: row for row in query(f"SELECT {LAUNCH} FROM rocket_launches")}
     names = ("launch_id", "name", "net", "status")
     found = {value["launch_id"]: {name: value[name] for name in names} for _, value in read(TOPICS[0])}
@@ -151,7 +110,7 @@ def test_people_see_a_slip_as_it_comes() -> None:
 
 def test_the_changes_are_those_of_the_table() -> None:
     with Api() as call:
-        ended(call, 2)
+        ended(call, DAG, 2)
     columns = "id::text AS ce_id, launch_id, field, old_value, new_value"
     rows = query(f"SELECT {columns} FROM (SELECT * FROM launch_changes ORDER BY id) AS one")
     assert rows
@@ -164,20 +123,20 @@ def test_the_changes_are_those_of_the_table() -> None:
 def test_from_the_start_by_the_form() -> None:
     before = {headers["ce_source"] for headers, _ in read(TOPICS[1])}
     with Api() as call:
-        count = len(ended(call, 1))
+        count = len(ended(call, DAG, 1))
         call("POST", RUNS, {"logical_date": None, "conf": {"from_start": True}})
-        assert ended(call, count + 1)[-1] == "success"
-    assert re.search(r"INFO Streamed [1-9]\d* changes and \d+ launches, from the start$", log(), re.MULTILINE)
+        assert ended(call, DAG, count + 1)[-1] == "success"
+    assert re.search(r"INFO Streamed [1-9]\d* changes and \d+ launches, from the start$", newest_log(DAG), re.MULTILINE)
     after = {headers["ce_source"] for headers, _ in read(TOPICS[1])}
     assert (len(before), len(after), before & after) == (1, 1, set())
 
 
 def test_who_may_do_what() -> None:
-    said = run_pod("forbidden", FORBIDDEN).split()
+    said = run(FORBIDDEN).split()
     assert said == 3 * ["TOPIC_AUTHORIZATION_FAILED"]
-    assert run_pod("connected", CONNECT) == "connected\n"
+    assert run(CONNECT) == "connected\n"
     with pytest.raises(AssertionError, match=r"timed out|refused"):
-        run_pod("cut-off", CONNECT, label="none")
+        run(CONNECT, label="none")
 
 
 def test_another_installation_keeps_logins_and_the_certificate() -> None:

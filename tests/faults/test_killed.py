@@ -26,16 +26,19 @@ from urllib.request import urlopen
 
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # it is a class
+from requests import HTTPError
 
 from objects import Objects
 from standins.kafka import Kafka
 from standins.launch_library import LaunchLibrary
+from standins.opensearch import OpenSearch
 from standins.postgres import Postgres
 from standins.server import Answer
 from stream.topics import CHANGES, LAUNCHES
 from tests.conftest import ROOT, Database, run_step
 from tests.faults.world import SlowDiscord, World, first_line, iso, kind_of, stored_in
 from tests.unit.crawl.conftest import Site
+from tests.unit.index.conftest import Index, expected
 from tests.unit.publish.conftest import ADDRESS, Launches
 from tests.unit.publish.conftest import Site as Published
 from tests.unit.stream.conftest import Topics
@@ -621,3 +624,112 @@ def test_a_stream_has_each_change_once_and_never_half_a_fetch(
         killer.run(env)
         topics.assert_equal(database)
     killer.report("none", "some", "all")
+
+
+# As the program is, but each document takes a request of its own, and the mapping's version is given.
+SINGLY = """
+import os, sys, step
+from index import __main__ as index
+index.LARGEST, index.VERSION = 1, int(os.environ["VERSION"])
+index.INDEX = f"launches-{index.VERSION}"
+sys.exit(step.main(index.run))
+"""
+
+
+@pytest.fixture
+def index(opensearch: OpenSearch) -> Index:
+    """The index, which is not there yet."""
+    opensearch.delete()
+    return Index(opensearch)
+
+
+class Changing:
+    """Launches of which some change, one goes and one comes, each time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self._launches, self._number = database, Launches(database), 0
+        self._same = [self._launches.add() for _ in range(4)]
+
+    def turn(self) -> dict[str, dict[str, Any]]:
+        """Let them change; return what their documents have to say."""
+        self._number += 1
+        coming, going = ("odd", "even") if self._number % 2 else ("even", "odd")
+        self._database.query("DELETE FROM rocket_launches WHERE launch_id = %s", going)
+        self._launches.add(f"Kestrel {self._number}", launch_id=coming)
+        for one in self._same[1:]:
+            slipped = START + timedelta(hours=self._number)
+            self._launches.change(one, START, name=f"Kestrel {self._number}", net=slipped)
+        return expected(self._database)
+
+
+def test_an_index_never_has_half_a_launch_or_an_older_one(
+    database: Database, rng: random.Random, cursor: Cursor, index: Index
+) -> None:
+    killer, launches = Killer(database, "index", "its connection", rng, cursor, SINGLY), Changing(database)
+    env = index.server.env() | {"VERSION": "1"}
+    versions: list[dict[str, dict[str, Any]]] = []
+    for _ in range(3):
+        versions.append(launches.turn())
+        killer.measure(env)
+        index.assert_equal(database)
+    seen = dict.fromkeys(versions[-1], 0)
+    versions = versions[-1:]
+    for _ in range(TIMES):
+        versions.append(launches.turn())
+        killer.kill(env)
+        assert index.names() == {"launches-1": ["launches"]}
+        found = index.documents()
+        for launch_id in {*found, *seen, *versions[-1]}:
+            # Each is as it was in one of the versions, and in none before that of the last time.
+            having = [at for at, version in enumerate(versions) if version.get(launch_id) == found.get(launch_id)]
+            later = [at for at in having if at >= seen.get(launch_id, 0)]
+            assert later, (launch_id, found.get(launch_id), having)
+            seen[launch_id] = later[0]
+        killer.hits["all" if found == versions[-1] else "none" if found in versions else "some"] += 1
+        if rng.random() < 0.5:
+            killer.run(env)
+            index.assert_equal(database)
+            versions, seen = versions[-1:], dict.fromkeys(versions[-1], 0)
+    killer.report("none", "some", "all")
+
+
+def read(index: Index) -> dict[str, dict[str, Any]]:
+    """Return what readers see, who ask again as `make search` does: a search fails whose index goes at that moment."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return index.documents()
+        except HTTPError as error:
+            if error.response.status_code != 503 or time.monotonic() > end:
+                raise
+
+
+def test_readers_have_the_old_index_or_the_new_one_whole(
+    database: Database, rng: random.Random, cursor: Cursor, index: Index
+) -> None:
+    """While the index of a new mapping is built beside the old one."""
+    killer, launches = Killer(database, "index", "its connection", rng, cursor, SINGLY), Changing(database)
+    for number in range(TIMES + 3):
+        old, new = (f"launches-{1 + (number + ahead) % 2}" for ahead in range(2))
+        before = index.documents() if number else {}
+        after = launches.turn()
+        env = index.server.env() | {"VERSION": new.rpartition("-")[2]}
+        if number < 3:
+            killer.measure(env)
+            index.assert_equal(database)
+            continue
+        killer.kill(env)
+        found, names = read(index), index.names()  # the alias can move between the two
+        assert found in (before, after)
+        if names.get(new):
+            killer.hits["new"] += 1
+            assert names == {new: ["launches"]}
+        else:
+            killer.hits["old, and some of the new" if new in names and index.hits(new) else "old"] += 1
+            assert names[old] == ["launches"]
+            assert found == before
+        launches.turn()
+        killer.run(env)
+        assert index.names() == {new: ["launches"]}
+        index.assert_equal(database)
+    killer.report("old", "old, and some of the new", "new")

@@ -364,6 +364,7 @@ def test_sigterm_ends_them(images: dict[str, str], task: str) -> None:
     env = NOWHERE | {"DISCORD_WEBHOOK_URL": "http://127.0.0.1:9/api/webhooks/1/token", "CRAWL_CONTACT": "a@b"}
     env |= {
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        "SEARCH_URL": "http://127.0.0.1:9",
         "PUBLIC_URL": "https://launches.example.org",
         "OBJECT_STORE": "s3://bucket",
         "AWS_REGION": "nowhere",

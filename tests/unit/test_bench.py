@@ -26,5 +26,5 @@ def test_the_store_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_steps_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "MANY", 200)
     measures = list(steps.measures(1))
-    assert len(measures) == 14
+    assert len(measures) == 15
     assert all(figure > 0 for measure in measures for figure in measure.figures)

@@ -20,7 +20,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deploy import channels, pods
+from deploy import channels, pods, search
 from deploy.airflow import DAG as DAG_ID
 from deploy.airflow import trigger_and_wait
 from deploy.programs import TASKS as TASKS_NAMESPACE
@@ -641,12 +641,77 @@ def test_check_channels_leaves_no_pod_behind(monkeypatch: pytest.MonkeyPatch) ->
             {"status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 75}}}]}}
         )
 
-    monkeypatch.setattr(channels, "kubectl", kubectl)
     monkeypatch.setattr(pods, "kubectl", kubectl)
     monkeypatch.setattr(channels, "deployed_image", lambda _variable: "notify:1")
     with pytest.raises(Failed, match="no log"):
         channels.check_channels(argparse.Namespace())
     assert [command[0] for command in done] == ["delete", "create", "get", "logs", "delete"]
+
+
+# make search
+
+HOSTILE = """falcon '"; exit 1 # $HOME $(SEARCH_PASSWORD) `id` \\ $$ -- 5%"""
+
+
+def test_make_gives_the_words_as_they_were_typed(tmp_path: Path) -> None:
+    """No shell reads them, and not make, which would take $(…) for an order of its own."""
+    program = tmp_path / "python"
+    names = ("Q", "PROVIDER", "SINCE", "STATUS")
+    program.write_text(
+        f"#!{sys.executable}\nimport json, os\nprint(json.dumps([os.environ[name] for name in {names}]))\n"
+    )
+    program.chmod(0o755)
+    typed = [HOSTILE, "$(shell touch mine)", "", "it's"]
+    words = [f"{name}={value}" for name, value in zip(names, typed, strict=True)]
+    command = ["make", "--no-print-directory", "search", f"PYTHON={program}"]
+    for arguments, environment in ((words, {}), ([], dict(zip(names, typed, strict=True)))):
+        said = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True
+        )
+        assert json.loads(said.stdout) == typed
+    assert not (ROOT / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("secrets", "login"), [("search-reader\nsecret/search-index", "search-reader"), ("search-index", "search-index")]
+)
+def test_search_asks_in_a_pod_as_the_reader(monkeypatch: pytest.MonkeyPatch, secrets: str, login: str) -> None:
+    done: list[tuple[str, ...]] = []
+    made: list[dict[str, Any]] = []
+
+    def kubectl(*command: str, stdin: str = "") -> str:
+        done.append(command)
+        if stdin:
+            made.append(json.loads(stdin))
+        states = [{"state": {"terminated": {"exitCode": 75}}}]
+        return json.dumps({"status": {"phase": "Failed", "containerStatuses": states}})
+
+    monkeypatch.setattr(pods, "kubectl", kubectl)
+    monkeypatch.setattr(search, "kubectl", lambda *_: f"secret/{secrets}\n")
+    monkeypatch.setattr(search, "deployed_image", lambda variable: f"{variable}:1")
+    for name, value in {"Q": HOSTILE, "PROVIDER": "-x", "SINCE": "2026-11-24", "STATUS": ""}.items():
+        monkeypatch.setenv(name, value)
+    assert search.search(argparse.Namespace()) == 75
+    assert [command[0] for command in done] == ["delete", "create", "get", "logs", "delete"]
+    assert made[0]["metadata"]["labels"]["egress"] == "search"
+    [container] = made[0]["spec"]["containers"]
+    assert (container["image"], container["command"]) == ("IMAGE_INDEX:1", ["python", "-m", "index.search"])
+    assert container["envFrom"] == [{"secretRef": {"name": login}}]
+    # A dollar of Kubernetes' own is two.
+    assert [word.replace("$$", "$") for word in container["args"]] == [
+        *("--provider=-x", "--since=2026-11-24", "--", HOSTILE)
+    ]
+    assert "$(" not in " ".join(container["args"]).replace("$$", "")
+    for name in ("Q", "PROVIDER", "SINCE"):
+        monkeypatch.setenv(name, "")
+    search.search(argparse.Namespace())
+    assert made[1]["spec"]["containers"][0]["args"] == []
+
+
+def test_search_says_what_is_missing(cluster: Cluster) -> None:
+    cluster.told["answers"] = {"get secret": ""}
+    code, _, error = cluster.run("search")
+    assert (code, error.startswith("\nThere is no index: make up WITH=search brings a server")) == (1, True)
 
 
 # make trigger

@@ -5,21 +5,26 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.verification import PolicyBuilder, Store
 
 from deploy import __main__ as command_line
-from deploy import charts, kafka, kind, settings
-from deploy.charts import RELEASES, Release, wanted
+from deploy import charts, kafka, kind, search, settings
+from deploy.charts import wanted
 from deploy.images import STAND_IN_IMAGE
-from deploy.programs import CONTEXT, TASKS, Failed, phase, run
+from deploy.programs import CACHE, CONTEXT, TASKS, Failed, phase, run
 from tests.conftest import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -174,12 +179,11 @@ def test_what_somebody_else_has_brought_is_used_as_it_is(
     assert done == ["apply", "list", "upgrade"]
 
 
-def test_a_part_is_installed_only_where_somebody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RELEASES, "search", Release("opensearch", "search", phase="search", part="search"))
+def test_a_part_is_installed_only_where_somebody_wants_it() -> None:
     always = ["operator", "postgres", "s3", "airflow"]
     assert list(wanted({})) == list(wanted({"WITH": ""})) == always
-    assert list(wanted({"WITH": "search"})) == [*always, "search"]
-    assert list(wanted({"WITH": " stream  search"})) == ["operator", "postgres", "s3", "kafka", "airflow", "search"]
+    assert list(wanted({"WITH": "search"})) == [*always[:-1], "search", "airflow"]
+    assert list(wanted({"WITH": " stream  search"})) == [*always[:-1], "kafka", "search", "airflow"]
 
 
 @pytest.mark.parametrize("store", ["s3://bucket", "none"])
@@ -193,7 +197,7 @@ def test_there_is_no_server_beside_a_store_of_ones_own(store: str) -> None:
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"WITH": "stream searhc"}, "WITH names searhc, and there is only: stream."),
+        ({"WITH": "stream searhc"}, "WITH names searhc, and there is only: stream, search."),
         ({"WITH": "stream", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}, "set one of them."),
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "and kafka is none."),
         ({"KAFKA_BOOTSTRAP_SERVERS": "one:9092, two:http"}, "and two:http is none."),
@@ -219,7 +223,7 @@ def test_where_kafka_is() -> None:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
-    """The Secrets of Kafka that are there, by namespace and name, in place of a cluster's."""
+    """The Secrets of Kafka and of the search server that are there, by namespace and name, in place of a cluster's."""
     there: dict[str, dict[str, str]] = {}
 
     def kubectl(*arguments: str) -> str:
@@ -228,11 +232,14 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
             there.pop(f"rocket-launches/{name}", None)
         return ""
 
-    monkeypatch.setattr(kafka, "secret", lambda namespace, name: there.get(f"{namespace}/{name}", {}))
-    monkeypatch.setattr(
-        kafka, "write_secret", lambda namespace, name, values: there.update({f"{namespace}/{name}": values})
-    )
-    monkeypatch.setattr(kafka, "kubectl", kubectl)
+    for module in (kafka, search):
+        monkeypatch.setattr(module, "secret", lambda namespace, name: there.get(f"{namespace}/{name}", {}))
+        monkeypatch.setattr(
+            module, "write_secret", lambda namespace, name, values: there.update({f"{namespace}/{name}": values})
+        )
+        monkeypatch.setattr(module, "kubectl", kubectl)
+    made = iter(range(10))
+    monkeypatch.setattr(search, "make_certificates", lambda: {"ca.crt": f"certificate {next(made)}"})
     return there
 
 
@@ -271,7 +278,7 @@ def test_a_file_of_certificates_that_is_none(tmp_path: Path, text: str | None) -
     if text:
         (tmp_path / "ca.pem").write_text(text)
     with pytest.raises(Failed, match=r"^KAFKA_CA names .*ca\.pem, which"):
-        kafka.certificates({"KAFKA_CA": str(tmp_path / "ca.pem")})
+        settings.certificates({"KAFKA_CA": str(tmp_path / "ca.pem")}, "KAFKA_CA")
 
 
 def test_kafkas_own_words_give_no_password_away(
@@ -295,6 +302,132 @@ def test_what_makes_the_users_is_a_sound_script() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     subprocess.run([shellcheck, "--shell", "sh", "--exclude", "SC2016", "-"], input=text, text=True, check=True)
     assert text.count("as_admin kafka-acls --add") == sum(map(len, kafka.RIGHTS.values()))
+
+
+# Search
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("search", "search:9200", "ftp://search:9200", "https://", "https://:9200", "https://search:0"),
+        *("https://search:99999", "https://search:9200/launches", "https://search?pretty", "https://one https://two"),
+        *("https://me:hush@search:9200", "https://search:9200\n", "https://search:٩"),
+    ],
+)
+def test_an_address_of_a_search_server_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "settings", lambda: {"SEARCH_URL": url})
+    with pytest.raises(Failed, match=r"^SEARCH_URL in \.env takes the address of a server") as failure:
+        settings.check_settings()
+    assert "hush" not in str(failure.value)
+
+
+def test_there_is_one_search_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "settings", lambda: {"WITH": "search", "SEARCH_URL": "https://search:9200"})
+    with pytest.raises(Failed, match=r"WITH=search brings a server and .*: set one of them\."):
+        settings.check_settings()
+
+
+def test_where_the_search_server_is() -> None:
+    assert (search.search_url({}), settings.search_ports({})) == ("", [])
+    assert search.search_url({"WITH": "search"}) == "https://search.search.svc:9200"
+    for url, port in {
+        "https://search.example.org": 443,
+        "http://search": 80,
+        "https://[::1]:9201": 9201,
+        "https://10.1.2.3:9200/": 9200,
+    }.items():
+        assert search.search_url({"SEARCH_URL": url}) == url.rstrip("/")
+        assert settings.search_ports({"SEARCH_URL": url}) == [port]
+
+
+def test_each_user_of_our_search_server_has_a_login_of_its_own_which_stays(written: dict[str, dict[str, str]]) -> None:
+    search.write_search_secrets({"WITH": "search"})
+    first = dict(written)
+    users = {"rocket-launches/search-index", "rocket-launches/search-reader"}
+    assert first.keys() == {"search/search-tls", "search/search-security", *users}
+    passwords = {first[name]["SEARCH_PASSWORD"] for name in users}
+    assert len(passwords) == 2
+    assert all(len(password) >= 32 for password in passwords)
+    assert {first[name]["SEARCH_CA"] for name in users} == {"certificate 0"}
+    # The server gets what it needs to know them, and not them.
+    assert not [text for text in first["search/search-security"].values() for word in passwords if word in text]
+    search.write_search_secrets({"WITH": "search"})
+    assert {name: written[name] for name in (*users, "search/search-tls")}.items() <= first.items()
+    # What was lost is made anew, and reaches those who have to know it.
+    del written["search/search-tls"], written["rocket-launches/search-reader"]
+    search.write_search_secrets({"WITH": "search"})
+    assert {written[name]["SEARCH_CA"] for name in users} == {"certificate 1"}
+    assert written["rocket-launches/search-reader"]["SEARCH_PASSWORD"] not in passwords
+
+
+def test_the_login_of_a_search_server_of_ones_own_takes_its_place(
+    written: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    search.write_search_secrets({"WITH": "search"})
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    own = {"SEARCH_URL": "https://one:9200", "SEARCH_USERNAME": "me", "SEARCH_PASSWORD": "hush"}
+    search.write_search_secrets(
+        own | {"SEARCH_URL": "https://one:9200/", "SEARCH_CA": str(tmp_path / "ca.pem"), "WITH": ""}
+    )
+    assert written["rocket-launches/search-index"] == own | {"SEARCH_CA": "-----BEGIN CERTIFICATE-----\n"}
+    assert "rocket-launches/search-reader" not in written
+    # And back: the outside's password is not ours.
+    search.write_search_secrets({"WITH": "search"})
+    assert written["rocket-launches/search-index"]["SEARCH_PASSWORD"] != "hush"
+    search.write_search_secrets({})
+    assert written.keys() == {"search/search-tls", "search/search-security"}
+
+
+def test_the_search_servers_certificates_are_what_it_and_its_clients_take() -> None:
+    if not shutil.which("helm", path=f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}"):
+        pytest.skip("no helm here: k8s/offline/build programs makes it")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PATH", f"{CACHE / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        made, other = search.make_certificates(), search.make_certificates()
+    assert not set(made.values()) & set(other.values())
+    certificates = {
+        name: x509.load_pem_x509_certificate(made[f"{name}.crt"].encode()) for name in ("ca", "tls", "admin")
+    }
+    store = Store([certificates["ca"]])
+    PolicyBuilder().store(store).build_server_verifier(x509.DNSName("search.search.svc")).verify(
+        certificates["tls"], []
+    )
+    certificates["admin"].verify_directly_issued_by(certificates["ca"])
+    assert certificates["admin"].subject.rfc4514_string() == "CN=admin"
+    assert certificates["tls"].subject != certificates["ca"].subject
+    for name in ("tls", "admin"):
+        key, certificate = made[f"{name}.key"].encode(), certificates[name]
+        private = serialization.load_pem_private_key(key, None)
+        assert private.public_key() == certificate.public_key()
+        assert key.startswith(b"-----BEGIN PRIV" + b"ATE KEY-----\n")  # PKCS #8
+        assert max(map(len, key.splitlines())) == 64
+        assert certificate.not_valid_after_utc - certificate.not_valid_before_utc == timedelta(days=3650)
+
+
+def test_what_makes_the_users_of_the_search_server_is_a_sound_script() -> None:
+    text = search.script(search.security_files({"index": "one", "reader": "two"}))
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([shellcheck, "--shell", "sh", "-"], input=text, text=True, check=True)
+    told = re.findall(r"^put (\S+) <<'END'\n(.+)\nEND$", text, re.MULTILINE)
+    kinds = ("internalusers", "roles", "rolesmapping")
+    assert [what for what, _ in told] == [f"{kind}/{user}" for kind in kinds for user in search.RIGHTS]
+    assert all(json.loads(body) for _, body in told)
+
+
+def test_the_users_go_to_the_server_by_standard_input(
+    written: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Failed, match="WITH=search, which is not set"):
+        search.set_up_search({})
+    commands = []
+    monkeypatch.setattr(search, "kubectl", lambda *command, stdin: commands.append((command, stdin)))
+    search.set_up_search({"WITH": "search"})
+    [(command, text)] = commands
+    assert command == ("exec", "-i", "-n", "search", "search-0", "--", "sh", "-s")
+    assert text.count("\nput ") == 6
+    for user in search.RIGHTS:
+        assert written[f"rocket-launches/search-{user}"]["SEARCH_PASSWORD"] not in text
 
 
 # channels.toml
@@ -380,6 +513,7 @@ def test_all_that_changes_the_cluster_is_shown_and_no_secret(
         f"{kubectl} apply --server-side --force-conflicts -f -",
         f"{kubectl} delete {removed} -n {TASKS} --ignore-not-found",
         f"{kubectl} delete secret kafka-stream kafka-reader -n {TASKS} --ignore-not-found",
+        f"{kubectl} delete secret search-index search-reader -n {TASKS} --ignore-not-found",
     )
     expected = [line for line in said.read_text().splitlines() if not looks_up.search(line) and line not in secrets]
     assert "python3 -m deploy secrets" in shown  # which does that

@@ -39,13 +39,15 @@ def own_server() -> Iterator[Postgres]:
 
 
 def services(httpserver: HTTPServer) -> dict[str, str]:
-    """Name a Launch Library, a Discord, who crawls, where the site is, and a Kafka that is not there."""
+    """Name a Launch Library, a Discord, who crawls, where the site is, and servers that are not there."""
     return {
         "OBJECT_STORE": (Path(tempfile.gettempdir()) / "rocket-launches-test-step").as_uri(),
         "PUBLIC_URL": "https://launches.example.org",
         "CRAWL_CONTACT": "crawl@example.org",
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",  # nobody
         "KAFKA_WAIT_SECONDS": "1",
+        "SEARCH_URL": "http://127.0.0.1:9",
+        "SEARCH_WAIT_SECONDS": "1",
         "LAUNCH_LIBRARY_URL": httpserver.url_for("/2.3.0/launches/upcoming/"),
         "DISCORD_WEBHOOK_URL": httpserver.url_for("/api/webhooks/1/token"),
     }
@@ -156,11 +158,11 @@ def test_it_waits_for_a_server_that_is_still_starting(own_server: Postgres, http
         own_server.start()
         output, _ = process.communicate(timeout=30)
     assert "Waiting for PostgreSQL, try 2" in waiting
-    expected = {"notify": 99, "crawl": 99, "stream": 75}
+    expected = {"notify": 99, "crawl": 99, "stream": 75, "index": 75}
     assert process.returncode == expected.get(name, 0), output
 
 
-@pytest.mark.parametrize("name", sorted(ROLES.keys() - {"stream"}))  # which writes nothing there
+@pytest.mark.parametrize("name", sorted(ROLES.keys() - {"stream", "index"}))  # which write nothing there
 def test_a_read_only_server_is_left_for_later(
     new_database: Callable[..., Database], httpserver: HTTPServer, name: str
 ) -> None:

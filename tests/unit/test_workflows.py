@@ -45,6 +45,7 @@ def test_their_token_can_only_read() -> None:
     [
         ("docker", "Dockerfile", ("dags", "tasks/*")),
         ("pip", "requirements.txt", (".", "tasks/*", "k8s/offline/*")),
+        ("npm", "package.json", ("tests/unit/*/*",)),
     ],
 )
 def test_dependabot_looks_everywhere(ecosystem: str, name: str, everywhere: tuple[str, ...]) -> None:

@@ -61,6 +61,7 @@ RIGHTS = {
         ),
         "DELETE ON published_files",
     },
+    ROLES["index"]: {f"SELECT ON {table}" for table in ("rocket_launches", "launch_changes", "launch_links")},
     ROLES["stream"]: {f"SELECT ON {table}" for table in ("rocket_launches", "launch_changes")},
     ROLES["crawl"]: {
         *(

@@ -1,6 +1,7 @@
 """publish_launches against a real PostgreSQL and a folder as the object store: what its tests share."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+import objects
 import step
 from objects import Objects
 from publish import __main__ as program
@@ -130,6 +132,14 @@ def names(page: LexborHTMLParser) -> list[str]:
     """Return what a page of ours names, but for what is elsewhere."""
     found = [node.attributes.get("href") or node.attributes.get("src") or "" for node in page.css("[href], [src]")]
     return [name for name in found if not name.startswith(("https://", "http://", "#"))]
+
+
+def compressed(text: str) -> bytes:
+    """Return a text as an object that the store has."""
+    body = io.BytesIO()
+    with objects.compressor(body) as file:
+        file.write(text.encode())
+    return body.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What publish_launches writes, and what it leaves as it is."""
 
 import contextlib
-import io
 import json
 import re
 import subprocess
@@ -13,13 +12,12 @@ from unittest import mock
 import jsonschema  # type: ignore[import-untyped]  # its types are a package of their own
 import pytest
 
-import objects
 import step
 from objects import Objects
 from publish import __main__ as program
 from publish.history import MINUS
 from tests.conftest import Database, run_in_process, started
-from tests.unit.publish.conftest import ADDRESS, DETAILS, NOW, Launches, Publish, Site
+from tests.unit.publish.conftest import ADDRESS, DETAILS, NOW, Launches, Publish, Site, compressed
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
@@ -290,13 +288,6 @@ def test_details_are_read_out_of_the_store_once(
     assert "Falcon Works" in site.text(f"launch/{launch_id}.html")
     with mock.patch.object(Objects, "get", side_effect=AssertionError):
         assert publish(2 * MINUTE).code == 99
-
-
-def compressed(text: str) -> bytes:
-    body = io.BytesIO()
-    with objects.compressor(body) as file:
-        file.write(text.encode())
-    return body.getvalue()
 
 
 def test_a_picture_that_is_lost_is_left_out(launches: Launches, publish: Publish, site: Site, store: Objects) -> None:

@@ -1,10 +1,7 @@
 """docs/asyncapi.yaml, by AsyncAPI's own parser, and against real records."""
 
-import hashlib
 import json
-import shutil
 import subprocess
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,35 +10,20 @@ import jsonschema  # type: ignore[import-untyped]  # Airflow brings it, without 
 import pytest
 
 from deploy.kafka import TOPICS
-from deploy.programs import CACHE
 from stream.topics import CHANGES, LAUNCHES, SETTINGS
 from tests.conftest import ROOT
+from tests.npm import installed
 from tests.unit.publish.conftest import Launches
 from tests.unit.stream.conftest import NOW, Stream
 from tests.unit.stream.conftest import Topics as KafkaTopics
 
-PARSER = Path(__file__).with_name("asyncapi")
-FILES = ("package.json", "package-lock.json", "validate.mjs")
 DOCUMENT = ROOT / "docs" / "asyncapi.yaml"
 
 
 @pytest.fixture(scope="session")
 def parser() -> Path:
     """The folder with the parser, which npm fetches once."""
-    if not shutil.which("npm"):
-        pytest.skip("no npm here: apt-get install npm")
-    locked = b"".join((PARSER / name).read_bytes() for name in FILES)
-    folder = CACHE / f"asyncapi-{hashlib.sha256(locked).hexdigest()[:12]}"
-    if not folder.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as place:
-            new = Path(place) / "parser"
-            shutil.copytree(PARSER, new)
-            npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(npm, cwd=new, capture_output=True, text=True, check=False, timeout=300)
-            assert not done.returncode, done.stderr
-            new.rename(folder)
-    return folder
+    return installed(Path(__file__).with_name("asyncapi"))
 
 
 def parse(parser: Path, document: Path) -> tuple[dict[str, Any] | None, list[str]]:
