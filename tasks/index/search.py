@@ -17,7 +17,7 @@ from step import BAD_CONFIGURATION, DONE, Failure
 from wording import STATUSES, date, is_exact, plain
 
 SHOWN = 10  # launches
-MOST = 20  # words that are looked for
+MOST, LONGEST = 20, 50  # words that are looked for, and their characters: a fuzzy search of a long one takes minutes
 REASONS = 3  # that are shown of a launch
 
 # Where words are looked for, and how much more a place says than another.
@@ -51,7 +51,7 @@ def query(  # noqa: PLR0913  # what people can give
     """
     rest, span = times.take(text, now)
     words = [word for word in re.split(r"[^\w'/+.-]+", rest) if re.search(r"\w", word)]
-    words = [word for word in words if word.lower() not in FILLERS][:MOST]
+    words = [word[:LONGEST] for word in words if word.lower() not in FILLERS][:MOST]
     filters: list[dict[str, Any]] = []
     better: list[dict[str, Any]] = []
     if span:

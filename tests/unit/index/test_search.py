@@ -181,3 +181,8 @@ def test_the_documented_request_is_what_is_sent() -> None:
     """Where this fails, write it anew into docs/search.json."""
     documented = json.loads((ROOT / "docs" / "search.json").read_text(encoding="utf-8"))
     assert documented == query("falcon geostationary next month", datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def test_a_search_has_words_of_bounded_length() -> None:
+    body = query("x" * 50_000, NOW)
+    assert len(json.dumps(body)) < 5000
