@@ -78,22 +78,25 @@ def is_same_change(store: Store, before: Position) -> bool:
     return there is not None and json.loads(there.value) | {"name": None} == before.change | {"name": None}
 
 
-def take_over(kafka: Kafka, store: Store, now: datetime, tries: int = 2) -> tuple[Transactions, Position]:
+def take_over(kafka: Kafka, store: Store, now: datetime) -> tuple[Transactions, Position]:
     """Let no older run write any more, and return where to go on. Raises Failure (78) as `resume` does.
 
     A newer run can commit while this one looks, which then sees one topic as it was and the other as it is. So what
-    does not fit is looked at again, once the newer one was refused in its turn.
+    does not fit is looked at again, once the newer one was refused in its turn, until nothing has moved meanwhile.
     """
-    transactions = Transactions(kafka)
-    before = topics.position(kafka)
-    try:
-        resume(kafka, store, before, now)
-    except Failure:
-        if tries == 1:
-            raise
-        store.look_again()
-        return take_over(kafka, store, now, tries - 1)
-    return transactions, before
+    last = None
+    while True:
+        transactions = Transactions(kafka)
+        before = topics.position(kafka)
+        try:
+            resume(kafka, store, before, now)
+        except Failure:
+            if before == last:
+                raise
+            last = before
+            store.look_again()
+        else:
+            return transactions, before
 
 
 def resume(kafka: Kafka, store: Store, before: Position, now: datetime) -> None:

@@ -28,6 +28,7 @@ MAY = {
     ("fetch", "get", ANSWER),
     ("fetch", "list", "launch-library/"),
     ("notify", "get", ANSWER),
+    ("index", "get", ANSWER),
     ("crawl", "get", ANSWER),
     ("crawl", "put", CRAWLED),
     ("crawl", "get", CRAWLED),

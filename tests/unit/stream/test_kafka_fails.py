@@ -18,7 +18,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from psycopg2 import OperationalError
 
 from standins.kafka import Kafka
-from stream.topics import CHANGES, LAUNCHES, SETTINGS
+from stream.topics import CHANGES, LAUNCHES, SETTINGS, Position, position
 from stream.transactions import Transactions
 from tests.conftest import Database, assert_stops, run_step, started
 from tests.unit.publish.conftest import Launches
@@ -267,6 +267,18 @@ def test_two_at_once(stream: Stream, topics: Topics, database: Database, kafka: 
     assert older.last == "ERROR Another run writes to Kafka: it has taken over, and this one wrote nothing more."
     topics.assert_equal(database)
     assert stream(after=MINUTE).code == 99
+
+
+def test_newer_runs_that_commit_while_this_one_looks(
+    stream: Stream, topics: Topics, database: Database, launches: Launches, changed: str
+) -> None:
+    """Each time, it sees one topic as it was and the other as it is."""
+    assert stream().code == 0
+    launches.change(changed, at=NOW + MINUTE, status="Go")
+    torn, look = iter([Position(until=2, digest=str(number)) for number in range(4)]), position
+    with mock.patch("stream.topics.position", lambda kafka: next(torn, None) or look(kafka)):
+        assert stream(after=MINUTE).code == 0
+    topics.assert_equal(database)
 
 
 def test_five_at_once(stream: Stream, topics: Topics, database: Database, kafka: Kafka) -> None:
