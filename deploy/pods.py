@@ -49,7 +49,7 @@ def pod(  # noqa: PLR0913  # what distinguishes one from another
                     "image": image,
                     "envFrom": [{"secretRef": secret} for secret in secrets],
                     "resources": {
-                        "requests": {"cpu": "100m", "memory": "96Mi"},
+                        "requests": {"cpu": "20m", "memory": "96Mi"},  # it waits, and must not keep a step out
                         "limits": {"cpu": "1", "memory": "256Mi"},
                     },
                     "securityContext": {

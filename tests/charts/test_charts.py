@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy import charts, kafka, manifests, objects, search, settings
+from deploy import charts, kafka, manifests, objects, pods, search, settings
 from deploy.charts import LOCAL_SITE, RELEASES, locked_charts
 from deploy.images import STATSD_EXPORTER, steps
 from deploy.programs import AIRFLOW, CACHE, CONTEXT, KAFKA, OPERATOR, ROOT, S3, SEARCH, TASKS, WEBSITE, Failed
@@ -314,6 +314,27 @@ def test_what_stays_is_probed(name: str) -> None:
     kinds = {"livenessProbe", "readinessProbe", "startupProbe"}
     broken = {where for where, _, container, stays in containers(name) if stays and not kinds & container.keys()}
     assert broken == EXCEPTIONS.get((name.partition(" ")[0], PROBED), {}).keys()
+
+
+def test_two_cores_are_enough() -> None:
+    """For every part, with what else `make up` starts, somebody who follows the stream, and two steps at once."""
+
+    def millicores(text: str) -> int:
+        return int(text[:-1]) if text.endswith("m") else 1000 * int(text)
+
+    wanted = {
+        f"{name}/{where}": millicores(container["resources"]["requests"]["cpu"])
+        for name in (*RELEASES, "k8s")
+        for where, _, container, stays in containers(name)
+        if stays
+    }
+    assert {"kafka/kafka/kafka", "search/search/opensearch"} <= wanted.keys()
+    step = {millicores(container["resources"]["requests"]["cpu"]) for _, _, container, _ in containers("dag")}
+    following = pods.pod("", "", {}, secrets=[], labels={}, seconds=0)["spec"]["containers"][0]["resources"]["requests"]
+    postgresql = of_kind("postgres", "Cluster")["postgres"]["spec"]["resources"]["requests"]["cpu"]
+    kind, stand_ins = 950, 20  # as `kubectl describe node` shows them
+    others = kind + stand_ins + millicores(postgresql) + millicores(following["cpu"]) + 2 * max(step)
+    assert sum(wanted.values()) + others <= 2000
 
 
 def test_every_container_was_seen() -> None:
