@@ -33,7 +33,9 @@ UNKNOWN = re.compile(r"(unknown( (pad|location|payload|orbit|mission))?|(details
 
 def plain(text: str) -> str:
     """Return a text on one line, without control characters and directions of writing."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 Shown = Callable[[str], str]
@@ -229,12 +231,15 @@ def find(value: Any, *paths: str) -> str | None:  # noqa: ANN401  # any JSON
     for path in paths:
         found = value
         for key in path.split("."):
-            if isinstance(found, list) and key.isdecimal():
-                found = found[int(key)] if int(key) < len(found) else None
+            if isinstance(found, dict):
+                found = found.get(key)
+            elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+                found = found[int(key)]
             else:
-                found = found.get(key) if isinstance(found, dict) else None
-        if isinstance(found, str | int | float) and not isinstance(found, bool) and (text := plain(str(found))):
-            return text
+                break
+        else:
+            if isinstance(found, str | int | float) and not isinstance(found, bool) and (text := plain(str(found))):
+                return text
     return None
 
 

@@ -18,7 +18,7 @@ import step
 from index.document import erase, facts, write
 from index.mapping import ALIAS, BODY, INDEX, VERSION
 from index.server import Server
-from index.store import Row, Store
+from index.store import Row, Store, ahead
 from step import BAD_CONFIGURATION, BAD_INPUT, DONE, NOTHING_TO_SAY, TRY_LATER, Failure
 
 LARGEST = 512 * 1024  # bytes of documents that are sent at once: nginx, as it comes, takes a megabyte
@@ -47,7 +47,11 @@ def run() -> int:
             log.info("Nothing is new: %d launches", wanted.launches)
             return NOTHING_TO_SAY
         counts = {"indexed": 0, "deleted": 0}
-        refused = [one for lines in bodies(server, store, version, counts) for one in server.bulk(INDEX, lines)]
+        rows, refused = Rows(store.launches()), []
+        for there in server.digests(INDEX):
+            # What comes next is made while the server indexes.
+            for lines in ahead(bodies(rows, there, version, counts)):
+                refused += server.bulk(INDEX, lines)
         server.refresh(INDEX)
         if newer := [one for one in refused if one.status == NEWER]:
             raise Failure(
@@ -80,10 +84,24 @@ def ours(found: dict[str, str | None]) -> list[str]:
     return [*found]
 
 
-def bodies(server: Server, store: Store, version: int, counts: dict[str, int]) -> Iterator[bytes]:
-    """Yield what `_bulk` takes to make the index as the tables are, in pieces."""
+class Rows(Iterator[Row]):
+    """The launches of the table in the order of their ids; the first can be looked at before it is taken."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self.first = next(rows, None)
+
+    def __next__(self) -> Row:
+        if self.first is None:
+            raise StopIteration
+        row, self.first = self.first, next(self._rows, None)
+        return row
+
+
+def bodies(rows: Rows, there: list[tuple[str, int]], version: int, counts: dict[str, int]) -> Iterator[bytes]:
+    """Yield what `_bulk` takes to make a page of the index as the table is, in pieces."""
     lines, size = [], 0
-    for line in changes(server, store, version, counts):
+    for line in changes(rows, there, version, counts):
         lines.append(line)
         size += len(line)
         if size >= LARGEST:
@@ -93,33 +111,37 @@ def bodies(server: Server, store: Store, version: int, counts: dict[str, int]) -
         yield b"".join(lines)
 
 
-def changes(server: Server, store: Store, version: int, counts: dict[str, int]) -> Iterator[bytes]:
+def changes(rows: Rows, there: list[tuple[str, int]], version: int, counts: dict[str, int]) -> Iterator[bytes]:
     """Yield each document that is missing or differs, and each deletion; count them."""
     differing: list[Row] = []
-    # Both are in the order of their ids, so that neither has to be held as a whole.
-    there = server.digests(INDEX)
-    current = next(there, None)
-    for row in store.launches():
-        while current and current[0] < row.launch_id:
-            yield erase(INDEX, version, current[0])
+    for change in compared(rows, there):
+        if isinstance(change, str):
+            yield erase(INDEX, version, change)
             counts["deleted"] += 1
-            current = next(there, None)
-        if current and current[0] == row.launch_id:
-            is_same = current[1] == row.digest
-            current = next(there, None)
-            if is_same:
-                continue
-        differing.append(row)
+            continue
+        differing.append(change)
         if len(differing) == BATCH:
             yield from documents(differing, version)
             counts["indexed"] += len(differing)
             differing = []
-    while current:
-        yield erase(INDEX, version, current[0])
-        counts["deleted"] += 1
-        current = next(there, None)
     yield from documents(differing, version)
     counts["indexed"] += len(differing)
+
+
+def compared(rows: Rows, there: list[tuple[str, int]]) -> Iterator[Row | str]:
+    """Yield the launches that the index lacks or has otherwise, and the ids of those that the table lacks.
+
+    Both are in the order of their ids, so that neither has to be held as a whole; after an empty page come all others.
+    """
+    for launch_id, digest in there:
+        while rows.first and rows.first.launch_id < launch_id:
+            yield next(rows)
+        if not rows.first or rows.first.launch_id != launch_id:
+            yield launch_id
+        elif (row := next(rows)).digest != digest:
+            yield row
+    if not there:
+        yield from rows
 
 
 def documents(rows: list[Row], version: int) -> Iterator[bytes]:

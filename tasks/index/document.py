@@ -16,10 +16,10 @@ def facts(name: str, details: Any) -> dict[str, Any]:  # noqa: ANN401  # a launc
         "kind": known(find(details, "mission.type", "mission_type")),
         "orbit": texts(find(details, "mission.orbit.name", "orbit"), find(details, "mission.orbit.abbrev")),
         "description": known(find(details, "mission.description")),
-        "program": texts(*(find(details, f"program.{number}.name") for number in range(5))),
+        "program": texts(*(find(one, "name") for one in listed(details, "program"))),
         "provider": texts(words["provider"], find(details, "launch_service_provider.abbrev")),
         "customer": texts(
-            *(find(details, f"mission.agencies.{number}.{part}") for number in range(5) for part in ("name", "abbrev"))
+            *(find(one, part) for one in listed(details, "mission", "agencies") for part in ("name", "abbrev"))
         ),
         "rocket": texts(
             words["rocket"],
@@ -30,6 +30,13 @@ def facts(name: str, details: Any) -> dict[str, Any]:  # noqa: ANN401  # a launc
         "point": point(find(details, "pad.latitude"), find(details, "pad.longitude")),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def listed(value: Any, *keys: str) -> list[Any]:  # noqa: ANN401  # a launch as received
+    """Return the first five of a list that is behind these keys; nothing where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value[:5] if isinstance(value, list) else []
 
 
 def texts(*found: str | None) -> list[str]:

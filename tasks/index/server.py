@@ -118,8 +118,8 @@ class Server:
             sums = (int(found["aggregations"][half]["value"]) for half in halves)
             return State(found["hits"]["total"]["value"], *sums)
 
-    def digests(self, index: str) -> Iterator[tuple[str, int]]:
-        """Yield each launch that the index has, in the order of their ids, and its digest; -1 where it has none."""
+    def digests(self, index: str) -> Iterator[list[tuple[str, int]]]:
+        """Yield the launches that the index has, in the order of their ids, and digests; an empty page at last."""
         body: dict[str, Any] = {
             "size": PAGE,
             "sort": [{"launch_id": "asc"}],
@@ -135,8 +135,9 @@ class Server:
                         "something else writes to it. Delete the index: the next run makes it anew.",
                     )
                 found = [(hit["_id"], digest(hit.get("fields", {}))) for hit in hits]
-            yield from found
+            yield found
             body["search_after"] = [found[-1][0]]
+        yield []
 
     def search(self, index: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a search, which has a list of hits."""

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import connection as Connection  # noqa: N812  # it is a class
+
+T = TypeVar("T")
 
 BATCH = 200  # rows that are read at once: their details are large
 
@@ -89,9 +92,16 @@ class Store:
 
     def launches(self) -> Iterator[Row]:
         """Yield the launches in the order of their ids."""
-        with self._connection.cursor("rows") as cursor, ThreadPoolExecutor(1) as ahead:
+        with self._connection.cursor("rows") as cursor:
             cursor.execute(LAUNCHES, self._values)
-            coming: Any = ahead.submit(cursor.fetchmany, BATCH)
-            while rows := coming.result():
-                coming = ahead.submit(cursor.fetchmany, BATCH)  # PostgreSQL makes them while these are written
+            for rows in ahead(iter(partial(cursor.fetchmany, BATCH), [])):
                 yield from map(Row._make, rows)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield the items, each made in a thread while the one before is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
