@@ -144,8 +144,9 @@ def test_the_pod_that_checks_the_channels_is_notifys_but_for_its_way_out(pods: l
     assert "egress" not in check["metadata"]["labels"]
     for name in ("automountServiceAccountToken", "restartPolicy", "securityContext"):
         assert check["spec"][name] == step["spec"][name]
-    for name in ("envFrom", "resources", "securityContext"):
+    for name in ("envFrom", "securityContext"):
         assert checking[name] == container[name]
+    assert checking["resources"]["limits"] == container["resources"]["limits"]
     rest = [variable for variable in container["env"] if variable not in checking["env"]]
     assert [variable["name"] for variable in rest] == ["HEARTBEAT_URL", "NOTIFY"]
     assert len(container["env"]) - len(rest) == len(checking["env"])
