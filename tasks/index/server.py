@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import ssl
 from collections.abc import Iterable, Iterator
@@ -23,8 +22,6 @@ PAGE = 10_000  # launches that are listed at once: the servers' own limit
 BUSY = (429, 502, 503, 504)
 ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what reading an answer raises that is none
 GONE_ON = "The next try goes on from what is indexed."
-
-log = logging.getLogger("index")
 
 
 class Refused(NamedTuple):
