@@ -5,7 +5,7 @@ import json
 import subprocess
 from secrets import token_urlsafe
 
-from deploy.pods import deployed_image, pod, wait_for
+from deploy.pods import deployed_image, login_of, pod, wait_for
 from deploy.programs import CONTEXT, KAFKA, TASKS, Failed, kubectl
 from deploy.settings import certificates, has, secret, write_secret
 
@@ -95,10 +95,9 @@ def write_kafka_secrets(chosen: dict[str, str]) -> None:
 
 def changes(arguments: argparse.Namespace) -> None:
     """Print the newest changes of launches from Kafka, a line each; with FOLLOW=yes, each that comes, until Ctrl-C."""
-    found = kubectl("get", "secret", "-n", TASKS, "-o", "name", "kafka-reader", "kafka-stream", "--ignore-not-found")
-    if not found:
+    login = login_of("kafka-reader", "kafka-stream")
+    if not login:
         raise Failed("There is no Kafka: make up WITH=stream brings one, KAFKA_BOOTSTRAP_SERVERS in .env names yours.")
-    login = found.split()[0].partition("/")[2]
     container = {"command": ["python", "-m", "stream.changes"], "args": ["--follow"] if arguments.follow else []}
     labels, image = {"egress": "kafka"}, deployed_image("IMAGE_STREAM")
     manifest = pod(POD, image, container, secrets=[{"name": login}], labels=labels, seconds=DAY)

@@ -19,6 +19,12 @@ def deployed_image(variable: str) -> str:
     return str(images[0])
 
 
+def login_of(*names: str) -> str:
+    """Return the first of these Secrets that is there, for a pod to log in with; empty where none is."""
+    found = kubectl("get", "secret", "-n", TASKS, "-o", "name", *names, "--ignore-not-found")
+    return found.split()[0].partition("/")[2] if found else ""
+
+
 def pod(  # noqa: PLR0913  # what distinguishes one from another
     name: str,
     image: str,

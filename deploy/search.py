@@ -8,7 +8,7 @@ from hashlib import pbkdf2_hmac
 from secrets import token_hex, token_urlsafe
 from textwrap import wrap
 
-from deploy.pods import deployed_image, pod, run_to_its_end
+from deploy.pods import deployed_image, login_of, pod, run_to_its_end
 from deploy.programs import SEARCH, TASKS, Failed, kubectl, run
 from deploy.settings import certificates, has, secret, write_secret
 
@@ -154,10 +154,9 @@ def script(files: dict[str, str]) -> str:
 
 def search(_arguments: argparse.Namespace) -> int:
     """Print the launches that Q asks for, of PROVIDER, SINCE a date, in a STATUS; return the program's exit code."""
-    found = kubectl("get", "secret", "-n", TASKS, "-o", "name", "search-reader", "search-index", "--ignore-not-found")
-    if not found:
+    login = login_of("search-reader", "search-index")
+    if not login:
         raise Failed("There is no index: make up WITH=search brings a server for it, SEARCH_URL in .env names yours.")
-    login = found.split()[0].partition("/")[2]
     words = [f"--{name.lower()}={value}" for name in ("PROVIDER", "SINCE", "STATUS") if (value := os.environ.get(name))]
     words += ["--", query] if (query := os.environ.get("Q")) else []
     # Kubernetes puts a variable in the place of $(NAME), such as the password's.

@@ -680,6 +680,8 @@ def test_search_asks_in_a_pod_as_the_reader(monkeypatch: pytest.MonkeyPatch, sec
     made: list[dict[str, Any]] = []
 
     def kubectl(*command: str, stdin: str = "") -> str:
+        if command[:2] == ("get", "secret"):
+            return f"secret/{secrets}\n"
         done.append(command)
         if stdin:
             made.append(json.loads(stdin))
@@ -687,7 +689,6 @@ def test_search_asks_in_a_pod_as_the_reader(monkeypatch: pytest.MonkeyPatch, sec
         return json.dumps({"status": {"phase": "Failed", "containerStatuses": states}})
 
     monkeypatch.setattr(pods, "kubectl", kubectl)
-    monkeypatch.setattr(search, "kubectl", lambda *_: f"secret/{secrets}\n")
     monkeypatch.setattr(search, "deployed_image", lambda variable: f"{variable}:1")
     for name, value in {"Q": HOSTILE, "PROVIDER": "-x", "SINCE": "2026-11-24", "STATUS": ""}.items():
         monkeypatch.setenv(name, value)
